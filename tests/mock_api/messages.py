@@ -1,0 +1,109 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests and responses as the parts of the mock tenant hand them to each other."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+JSON_TYPE = "application/json; charset=utf-8"
+ODATA_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query_text: str
+    headers: Any
+    body: bytes = b""
+    # The address under which the client reached the mock: links lead back there.
+    base_url: str = ""
+    query: dict[str, list[str]] = field(default_factory=dict)
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    # Filled in by the parts that answer; they end in the log of requests.
+    leg: str = ""
+    tenant_id: str = ""
+    has_fault: bool = False
+    note: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in parse_qsl(self.query_text, keep_blank_values=True):
+            self.query.setdefault(key, []).append(value)
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name) or ""
+
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+@dataclass
+class Page:
+    """A page of alerts before it becomes bytes, so that a fault can still change it."""
+
+    rows: list[bytes]
+    context: str = ""
+    count: int | None = None
+    next_link: str | None = None
+    # The exporter answers with a bare array.
+    bare: bool = False
+    link_last: bool = False
+
+    def render(self) -> bytes:
+        rows = b"[" + b",".join(self.rows) + b"]"
+        if self.bare:
+            return rows
+        head = {"@odata.context": self.context} if self.context else {}
+        if self.count is not None:
+            head["@odata.count"] = self.count  # type: ignore[assignment]
+        link = {"@odata.nextLink": self.next_link} if self.next_link else {}
+        if not self.link_last:
+            head, link = {**head, **link}, {}
+        return b"{" + _members(head, after=b",") + b'"value":' + rows + _members(link, before=b",") + b"}"
+
+
+def _members(values: dict[str, Any], before: bytes = b"", after: bytes = b"") -> bytes:
+    if not values:
+        return b""
+    return before + json.dumps(values, separators=(",", ":")).encode()[1:-1] + after
+
+
+@dataclass
+class Response:
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    page: Page | None = None
+    # Rendered pages may be kept; not where the answer depends on the time of day.
+    cacheable: bool = False
+    gzipped: bool = False
+    # An answer that is made while it is sent.
+    stream: Iterator[bytes] | None = None
+
+    def payload(self) -> bytes:
+        if self.page is not None:
+            self.body, self.page = self.page.render(), None
+        return self.body
+
+
+def json_response(value: Any, status: int = 200, **headers: str) -> Response:
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return Response(status, json.dumps(value).encode(), {"Content-Type": JSON_TYPE, **named})
+
+
+class ApiError(Exception):
+    """An answer that is an error; each API puts it into its own form."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}

@@ -1,0 +1,136 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys and certificates: a CA of its own, the server's certificate, the app registration's certificate."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+HOSTS = (
+    "localhost",
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.windows.net",
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "*.securitycenter.microsoft.com",
+    "*.securitycenter.microsoft.us",
+    "*.securitycenter.windows.com",
+    "*.securitycenter.windows.us",
+    "*.gcc.securitycenter.windows.us",
+    "*.security.microsoft.com",
+    "*.api.security.microsoft.com",
+    "*.security.microsoft.us",
+    "*.windows.com",
+)
+PFX_PASSWORD = "mock pfx p\u00e4ssword"
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> x509.CertificateBuilder:
+    # A day early, so that clients whose clock is behind can still be tested for other things.
+    now = datetime.now(timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+    )
+
+
+@lru_cache(maxsize=4)
+def rsa_key(purpose: str) -> rsa.RSAPrivateKey:
+    """One key a process and purpose: making them is the slowest part of the start."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def write_private(path: Path, content: bytes) -> Path:
+    """A file that only its owner reads, from its first moment on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    return path
+
+
+def write_server_files(directory: Path) -> tuple[Path, Path]:
+    """(CA certificate, server key with its certificate)."""
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    ca = (
+        _builder("mock tenant CA", "mock tenant CA", ca_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(ca_id, critical=False)
+        .add_extension(_ca_usage(), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+    names = [x509.DNSName(host) for host in HOSTS]
+    certificate = (
+        _builder("mock tenant", "mock tenant CA", key)
+        .add_extension(x509.SubjectAlternativeName([*addresses, *names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    ca_path = directory / "ca.pem"
+    ca_path.write_bytes(_pem(ca))
+    return ca_path, write_private(directory / "server.pem", _key_pem(key) + _pem(certificate))
+
+
+def _ca_usage() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def write_client_files(directory: Path) -> tuple[Path, Path, x509.Certificate]:
+    """The app registration's certificate: PEM with its key, PFX with a password."""
+    key = rsa_key("client")
+    certificate = _builder("mock collector", "mock collector", key).sign(key, hashes.SHA256())
+    pem = write_private(directory / "client.pem", _key_pem(key) + _pem(certificate))
+    bundle = pkcs12.serialize_key_and_certificates(
+        b"mock collector", key, certificate, None, BestAvailableEncryption(PFX_PASSWORD.encode())
+    )
+    return pem, write_private(directory / "client.pfx", bundle), certificate

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which part of the mock answers: by path, and where two APIs share one, by the Host header or the token."""
+
+from __future__ import annotations
+
+import re
+
+from .access import Access
+from .control import PREFIX, Control
+from .entra import Entra
+from .exporter import Exporter
+from .faults import Fault, Faults
+from .graph import Graph
+from .mde import Mde
+from .messages import Request, Response, json_response
+from .pages import compress
+from .tokens import TokenError
+
+_API_ALERTS = re.compile(r"/api/(?:v1\.0/)?alerts(?:/(?P<id>[^/]+))?/?", re.IGNORECASE)
+_EXPORTER_ONLY = frozenset(("sincetimeutc", "untiltimeutc", "ago", "limit", "machinegroups"))
+
+
+class Router:
+    def __init__(
+        self, entra: Entra, graph: Graph, mde: Mde, exporter: Exporter, access: Access, faults: Faults, control: Control
+    ) -> None:
+        self.entra = entra
+        self.graph = graph
+        self.mde = mde
+        self.exporter = exporter
+        self.access = access
+        self.faults = faults
+        self.control = control
+
+    def answer(self, request: Request) -> tuple[Response, Fault | None]:
+        if request.path.startswith(PREFIX):
+            request.leg = "control"
+            return self.control.handle(request), None
+        request.leg = leg = self._leg(request)
+        fault = self.faults.pick(request, leg)
+        if fault is None:
+            response = self._route(request, leg)
+        else:
+            request.has_fault = True
+            request.note["fault"] = fault.do
+            fault.change_request(request)
+            response = fault.instead(request) or self._route(request, leg)
+            response = fault.change_response(request, response)
+        return compress(request, response, self.access.config.gzip), fault
+
+    def _leg(self, request: Request) -> str:
+        entra = self.entra.leg_of(request.path)
+        if entra:
+            return entra
+        graph = self.graph.api_of(request.path)
+        if graph:
+            return graph
+        if not _API_ALERTS.fullmatch(request.path):
+            return "unknown"
+        return "alert_exporter" if self._is_exporter(request) else "mde_alerts"
+
+    def _is_exporter(self, request: Request) -> bool:
+        host = request.header("Host").lower()
+        if "alertexporter" in host:
+            return True
+        if "microsoft" in host or host.endswith("securitycenter.windows.com"):
+            return False
+        try:
+            return self.access.kind(self.access.claims(request)) == "exporter"
+        except TokenError:
+            return bool(_EXPORTER_ONLY & {name.lower() for name in request.query})
+
+    def _route(self, request: Request, leg: str) -> Response:
+        if leg in ("token", "discovery"):
+            found = self.entra.handle(request)
+            if found is not None:
+                return found
+        if leg in ("graph_alerts", "graph_incidents"):
+            return self.graph.handle(request)
+        match = _API_ALERTS.fullmatch(request.path)
+        if leg == "alert_exporter":
+            return self.exporter.handle(request)
+        if leg == "mde_alerts" and match:
+            return self.mde.handle(request, match["id"])
+        message = f"Resource not found for the segment '{request.path.rsplit('/', 1)[-1]}'."
+        return json_response({"error": {"code": "ResourceNotFound", "message": message}}, 404)

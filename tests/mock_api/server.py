@@ -1,0 +1,174 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTPS on 127.0.0.1: connections, headers, keep-alive, compression, and the faults that happen on the wire."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from .clock import Clock
+from .faults import Fault
+from .messages import Request, Response
+
+_BLOCK = 1 << 16
+
+# The answer, and the fault that shall happen to it.
+Answer = Callable[[Request], tuple[Response, "Fault | None"]]
+Record = Callable[[Request, int, float, int], None]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = _BLOCK
+    # A forgotten connection ends by itself.
+    timeout = 300
+    server: HttpsServer
+
+    def _handle(self) -> None:
+        started = time.monotonic()
+        length = int(self.headers.get("Content-Length") or 0)
+        path, unused_mark, query = self.path.partition("?")
+        request = Request(
+            method=self.command,
+            path=path,
+            query_text=query,
+            headers=self.headers,
+            body=self.rfile.read(length) if length else b"",
+            base_url=f"https://{self.headers.get('Host') or self.server.address}",
+        )
+        response, fault = self.server.answer(request)
+        sent = 0
+        try:
+            sent = self._deliver(request, response, fault)
+        finally:
+            self.server.record(request, 0 if fault and fault.reset else response.status, started, sent)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _handle  # noqa: N815 - names of the base class
+
+    def _deliver(self, request: Request, response: Response, fault: Fault | None) -> int:
+        if fault and fault.delay:
+            time.sleep(fault.delay)
+        if fault and fault.reset:
+            self._abort()
+            return 0
+        headers = {
+            "Date": self.server.clock.http_date(),
+            "request-id": request.request_id,
+            "client-request-id": self.headers.get("client-request-id") or request.request_id,
+            "x-ms-ags-diagnostic": '{"ServerInfo":{"DataCenter":"Mock","Slice":"E","Ring":"1","ScaleUnit":"000"}}',
+            "Strict-Transport-Security": "max-age=31536000",
+            **response.headers,
+        }
+        if response.stream is not None:
+            return self._send_stream(response, headers)
+        body = response.payload()
+        headers["Content-Length"] = str(len(body))
+        self._send_head(response.status, headers)
+        if self.command == "HEAD":
+            return 0
+        if fault is None or (fault.truncate is None and not fault.drip):
+            self.wfile.write(body)
+            self.wfile.flush()
+            return len(body)
+        return self._send_badly(body, fault)
+
+    def _send_head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response_only(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
+        self.end_headers()
+
+    def _send_stream(self, response: Response, headers: dict[str, str]) -> int:
+        self._send_head(response.status, {**headers, "Transfer-Encoding": "chunked"})
+        sent = 0
+        for block in response.stream or ():
+            if block:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+                sent += len(block)
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+        return sent
+
+    def _send_badly(self, body: bytes, fault: Fault) -> int:
+        whole = body if fault.truncate is None else body[: fault.truncate]
+        step = max(1, int(fault.drip / 20)) if fault.drip else _BLOCK
+        for start in range(0, len(whole), step):
+            self.wfile.write(whole[start : start + step])
+            self.wfile.flush()
+            if fault.drip and self.server.stopping.wait(step / fault.drip):
+                break
+        self.wfile.flush()
+        if fault.truncate is not None:
+            self._abort()
+        return len(whole)
+
+    def _abort(self) -> None:
+        """Close at once, so that the client sees a reset and not an orderly end."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Nothing: the requests are in the log of the control interface."""
+
+
+class HttpsServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, certificate: Path, clock: Clock, answer: Answer, record: Record, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.clock = clock
+        self.answer = answer
+        self.record = record
+        self.stopping = threading.Event()
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        # The handshake belongs into the connection's own thread: a slow client must not hold up the others.
+        request.settimeout(30)
+        with self._context.wrap_socket(request, server_side=True) as connection:
+            with self._open_lock:
+                self._open.add(connection)
+            try:
+                super().finish_request(connection, client_address)
+            finally:
+                with self._open_lock:
+                    self._open.discard(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Wrapping detached the plain socket, so there is nothing left to shut down."""
+        self.close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away, or does not trust the CA, is no fault of the mock; anything else is one."""
+        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):
+            super().handle_error(request, client_address)
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.shutdown()
+        self.server_close()
+        with self._open_lock:
+            still_open = list(self._open)
+        for connection in still_open:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                # It was closed from the other side in the meantime.
+                continue
