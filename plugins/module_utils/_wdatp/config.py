@@ -1,0 +1,371 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From options to connections: whose identity, which API, where, how. Validates without touching the network.
+
+Order of precedence: what the caller gave, what the stored credential says, the environment, the default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, known_host, no_china, serves
+from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id
+from .errors import OptionError
+from .options import IDENTITY, PATIENCE, SELECTION, TARGET, Option
+from .secrets import FileSecret, GivenSecret, SecretSource
+
+_IDENTITY_NAMES = tuple(option.name for option in IDENTITY)
+_TARGET_NAMES = tuple(option.name for option in TARGET)
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?", re.ASCII)
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """How to talk. `timeout` in seconds, for connecting and for each read; `retries` after the first try."""
+
+    ca_path: str | None = None
+    validate_certs: bool = True
+    proxy: str | None = None
+    timeout: int = 30
+    retries: int = 5
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks, in which tenant."""
+
+    tenant_id: str
+    client_id: str
+    method: str
+    secret: SecretSource | None = None
+    certificate_path: str | None = None
+    certificate_password: SecretSource | None = None
+    federated_token_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked. `api_url` and `authority_url` without a path; `scope` of the token."""
+
+    api: str
+    cloud: str
+    api_url: str
+    authority_url: str
+    scope: str
+    # No override: the addresses are Microsoft's own, so Microsoft's documented limits hold.
+    is_microsoft: bool = True
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.api_url).netloc
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Everything that one tenant and one API need."""
+
+    identity: Identity
+    target: Target
+    http: HttpOptions
+    credential: str | None = None
+    organization: str | None = None
+
+
+def resolve(options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> list[Connection]:
+    """One connection for each tenant that the options mean.
+
+    `options`: values by option name, None where not given. `environ`: defaults to this process's environment.
+    OptionError or CredentialError, with what to change.
+    """
+    env = os.environ if environ is None else environ
+    given = {name: value for name, value in options.items() if value is not None and value != ""}
+    stored = _stored_credential(given, env)
+    if stored is None:
+        chain: list[Mapping[str, Any]] = [given, _from_environment(IDENTITY + TARGET + SELECTION, env)]
+        identities = [(_inline_identity(chain), _first(chain, "organization"))]
+    else:
+        # The environment's identity would belong to somebody else.
+        chain = [given, stored.settings(), _from_environment(TARGET + SELECTION, env)]
+        identities = _stored_identities(stored, _first(chain, "organization"))
+    target = _target(chain, given, stored)
+    http = _http(chain, options)
+    name = stored.name if stored else None
+    return [Connection(identity, target, http, name, organization) for identity, organization in identities]
+
+
+def resolve_one(options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Connection:
+    """As resolve, where one tenant is wanted; several are an error that lists them."""
+    found = resolve(options, environ)
+    if len(found) > 1:
+        names = ", ".join(f"{item.organization} ({item.identity.tenant_id})" for item in found)
+        raise OptionError(
+            f"The credential {found[0].credential} serves several tenants: {names}.",
+            "Set organization to one of them.",
+            code="option.ambiguous",
+        )
+    return found[0]
+
+
+# --- whose identity -----------------------------------------------------------------------------------------------
+
+
+def _from_environment(options: tuple[Option, ...], env: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for option in options:
+        text = env.get(option.env, "") if option.env else ""
+        if not text:
+            continue
+        if option.type == "bool":
+            found[option.name] = _boolean(text, option.env)
+        elif option.choices and text not in option.choices:
+            raise OptionError(
+                f"The environment variable {option.env} is {text!r}.", f"Set it to one of {', '.join(option.choices)}."
+            )
+        else:
+            found[option.name] = text
+    return found
+
+
+def _boolean(text: str, name: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE + _FALSE:
+        raise OptionError(f"The environment variable {name} is {text!r}.", "Set it to true or false.")
+    return word in _TRUE
+
+
+def _first(chain: list[Mapping[str, Any]], name: str) -> Any:
+    return next((values[name] for values in chain if values.get(name) is not None), None)
+
+
+def _stored_credential(given: Mapping[str, Any], env: Mapping[str, str]) -> Credential | None:
+    """The stored credential that is meant: by name, else by host or organization, unless an identity is inline."""
+    inline = [name for name in _IDENTITY_NAMES if name in given]
+    store = CredentialStore(given.get("config_dir") or "/etc/wdatp")
+    name = given.get("credential")
+    if name:
+        if inline:
+            raise OptionError(
+                f"credential is given together with {', '.join(inline)}.",
+                "Give either the name of a stored credential or the identity itself, not both.",
+                code="option.conflict",
+            )
+        return store.load(name)
+    if inline:
+        return None
+    host = given.get("host") or env.get("WDATP_HOST")
+    organization = given.get("organization") or env.get("WDATP_ORGANIZATION")
+    if not host and not organization:
+        return None
+    found = store.find(host, organization)
+    if len(found) > 1:
+        what = f"host {host}" if host else f"organization {organization}"
+        raise OptionError(
+            f"Several stored credentials fit the {what}: " + "; ".join(item.label() for item in found) + ".",
+            "Name one with credential" + (", or set organization." if host and not organization else "."),
+            code="option.ambiguous",
+        )
+    return found[0] if found else None
+
+
+def _stored_identities(stored: Credential, organization: str | None) -> list[tuple[Identity, str | None]]:
+    method = _method(stored.auth_method, stored.settings())
+    identity = Identity(
+        tenant_id="",
+        client_id=stored.client_id or "",
+        method=method,
+        secret=stored.secret_source(),
+        certificate_path=stored.client_certificate_path,
+        certificate_password=stored.certificate_password_source(),
+        federated_token_file=stored.federated_token_file,
+    )
+    tenants = stored.tenants_for(organization)
+    return [(replace(identity, tenant_id=tenant_id), name) for tenant_id, name in tenants]
+
+
+def _method(wanted: str | None, has: Mapping[str, Any]) -> str:
+    if wanted and wanted != "auto":
+        return wanted
+    if has.get("client_certificate_path"):
+        return "certificate"
+    if has.get("client_secret") or not has.get("federated_token_file"):
+        return "client_secret"
+    return "workload_identity"
+
+
+def _inline_identity(chain: list[Mapping[str, Any]]) -> Identity:
+    values = {name: _first(chain, name) for name in _IDENTITY_NAMES}
+    method = _method(values["auth_method"], values)
+    needed = {
+        "client_secret": ("tenant_id", "client_id", "client_secret"),
+        "certificate": ("tenant_id", "client_id", "client_certificate_path"),
+        "managed_identity": ("tenant_id",),
+        "workload_identity": ("tenant_id", "client_id", "federated_token_file"),
+    }[method]
+    missing = [name for name in needed if not values[name]]
+    if missing:
+        names = {option.name: option.env for option in IDENTITY}
+        raise OptionError(
+            f"No identity: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+            "Name a stored credential with credential, or give "
+            + ", ".join(f"{name} (or {names[name]} in the environment)" for name in missing)
+            + ".",
+            code="option.missing",
+        )
+    check_tenant_id(values["tenant_id"])
+    if values["client_id"]:
+        check_client_id(values["client_id"])
+    secret, password = values["client_secret"], values["client_certificate_password"]
+    return Identity(
+        tenant_id=values["tenant_id"],
+        client_id=values["client_id"] or "",
+        method=method,
+        secret=GivenSecret(secret) if secret and method == "client_secret" else None,
+        certificate_path=values["client_certificate_path"],
+        certificate_password=GivenSecret(password) if password else None,
+        federated_token_file=values["federated_token_file"],
+    )
+
+
+# --- what is asked, and where -------------------------------------------------------------------------------------
+
+
+def _target(chain: list[Mapping[str, Any]], given: Mapping[str, Any], stored: Credential | None) -> Target:
+    cloud_name, api = _first(chain, "cloud"), _first(chain, "api")
+    host = _first([chain[0], chain[-1]], "host")
+    if host:
+        host = check_host(host)
+        known = known_host(host)
+        # A host in the play outweighs an API that only the stored credential or the environment names.
+        if known and "api" not in given and not (api and serves(host, api)):
+            api = known[0]
+    elif stored is not None and stored.hosts:
+        host, api = _associated_host(stored.hosts, api)
+    api = api or DEFAULT_API
+    if host:
+        cloud_name = _cloud_of(host, api, cloud_name)
+    cloud = _cloud(cloud_name or DEFAULT_CLOUD)
+    api_url, authority_url = _first(chain, "api_url"), _first(chain, "authority_url")
+    return Target(
+        api=api,
+        cloud=cloud.name,
+        api_url=check_url(api_url, "api_url") if api_url else f"https://{host or cloud.hosts[api]}",
+        authority_url=check_url(authority_url, "authority_url") if authority_url else cloud.authority,
+        scope=_first(chain, "scope") or cloud.scopes[api],
+        is_microsoft=not api_url,
+    )
+
+
+def _associated_host(hosts: tuple[str, ...], api: str | None) -> tuple[str | None, str | None]:
+    """The host to ask, of those associated with a credential; a single one also decides the API."""
+    if api is None and len(hosts) == 1:
+        known = known_host(hosts[0])
+        return hosts[0], known[0] if known else None
+    wanted = api or DEFAULT_API
+    return next((host for host in hosts if serves(host, wanted)), None), api
+
+
+def _cloud(name: str) -> Any:
+    if name not in CLOUDS:
+        if name.lower() in ("china", "21vianet", "mooncake"):
+            raise no_china(f"cloud: {name}")
+        raise OptionError(f"cloud: there is no cloud {name!r}.", f"Choose one of {', '.join(CLOUDS)}.")
+    return CLOUDS[name]
+
+
+def _cloud_of(host: str, api: str, wanted: str | None) -> str | None:
+    """The cloud that a known host belongs to. OptionError where host, API and cloud contradict each other."""
+    known = known_host(host)
+    if known is None:
+        return wanted
+    if not serves(host, api):
+        raise OptionError(
+            f"The host {host} serves the API {known[0]}, not {api}.",
+            f"Leave api out or set it to {known[0]}, or name a host of {api}.",
+            code="option.conflict",
+        )
+    if wanted is not None and wanted not in known[1]:
+        raise OptionError(
+            f"The host {host} belongs to the cloud {' or '.join(known[1])}, not to {wanted}.",
+            f"Set cloud to {known[1][0]}, or use the host {CLOUDS[wanted].hosts[api]}."
+            if wanted in CLOUDS
+            else f"Set cloud to {known[1][0]}.",
+            code="option.conflict",
+        )
+    return wanted or known[1][0]
+
+
+def check_host(text: str) -> str:
+    """A host name, perhaps with a port. OptionError where it is something else, such as a URL."""
+    if not _HOST.fullmatch(text):
+        raise OptionError(
+            f"host: {text!r} is not a host name.",
+            "Write only the name, such as graph.microsoft.com, without https:// and without a path.",
+        )
+    return text
+
+
+def check_url(text: str, option: str) -> str:
+    """An https address without a path. OptionError where it is something else."""
+    parts = urlsplit(text)
+    try:
+        port_ok = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        port_ok = False
+    if parts.scheme != "https" or not parts.hostname or not port_ok or parts.username or parts.query or parts.fragment:
+        raise OptionError(f"{option}: {text!r} is not an https address.", "Write https://, a host and at most a port.")
+    if parts.path.strip("/"):
+        raise OptionError(
+            f"{option}: {text!r} has the path {parts.path}.", f"Write only https://{parts.netloc}; the rest is added."
+        )
+    return f"https://{parts.netloc}"
+
+
+# --- how ----------------------------------------------------------------------------------------------------------
+
+
+def _http(chain: list[Mapping[str, Any]], options: Mapping[str, Any]) -> HttpOptions:
+    numbers = {}
+    for option in PATIENCE:
+        value = options.get(option.name)
+        numbers[option.name] = option.default if value is None else value
+    if numbers["timeout"] < 1:
+        raise OptionError(f"timeout: {numbers['timeout']} is too small.", "Give at least 1 second.")
+    if numbers["retries"] < 0:
+        raise OptionError(f"retries: {numbers['retries']} is negative.", "Give 0 or more.")
+    ca_path = _first(chain, "ca_path")
+    if ca_path and not os.path.exists(ca_path):
+        raise OptionError(
+            f"ca_path: {ca_path} does not exist on the host where this runs.",
+            "Give the path of a PEM file with the CA certificates to trust, on that host.",
+        )
+    validate = _first(chain, "validate_certs")
+    return HttpOptions(
+        ca_path=ca_path,
+        validate_certs=True if validate is None else bool(validate),
+        proxy=check_proxy(_first(chain, "proxy")),
+        timeout=numbers["timeout"],
+        retries=numbers["retries"],
+    )
+
+
+def check_proxy(text: str | None) -> str | None:
+    """http://host:port, also with a user. OptionError (without the address, which may hold a password) otherwise."""
+    if not text:
+        return None
+    url = text if "://" in text else f"http://{text}"
+    parts = urlsplit(url)
+    try:
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good:
+        raise OptionError("proxy: the address is not usable.", "Write http://host:port, or http://user:password@host:port.")
+    return url

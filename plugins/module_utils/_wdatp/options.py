@@ -1,0 +1,150 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every option that users type, once: name, type, default, environment variable, choices, whether it is a secret.
+
+Argument specs are made from these tables (../_argspec.py); the documentation of modules and plugins is held against
+them by tests/unit/test_surfaces.py.
+
+An option whose default is None may also come from its environment variable or from a stored credential, and only then
+from what `meaning of nothing` config.py gives it; so "not given" stays visible until there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .clouds import APIS, CLOUDS
+
+
+@dataclass(frozen=True)
+class Option:
+    name: str
+    # Ansible's names: str, int, bool, path, list, dict, raw
+    type: str = "str"
+    default: Any = None
+    env: str = ""
+    choices: tuple[str, ...] = ()
+    elements: str = ""
+    secret: bool = False
+    required: bool = False
+    options: tuple[Option, ...] = ()
+
+
+AUTH_METHODS = ("auto", "client_secret", "certificate", "managed_identity", "workload_identity")
+SEVERITIES = ("unknown", "informational", "low", "medium", "high")
+
+# Who asks. Not together with `credential`.
+IDENTITY = (
+    Option("tenant_id", env="WDATP_TENANT_ID"),
+    Option("client_id", env="WDATP_CLIENT_ID"),
+    Option("client_secret", env="WDATP_CLIENT_SECRET", secret=True),
+    Option("auth_method", env="WDATP_AUTH_METHOD", choices=AUTH_METHODS),
+    Option("client_certificate_path", type="path", env="WDATP_CLIENT_CERTIFICATE_PATH"),
+    Option("client_certificate_password", env="WDATP_CLIENT_CERTIFICATE_PASSWORD", secret=True),
+    Option("federated_token_file", type="path", env="AZURE_FEDERATED_TOKEN_FILE"),
+)
+
+# What is asked, and where it leads; a stored credential keeps these too.
+TARGET = (
+    Option("cloud", env="WDATP_CLOUD", choices=tuple(CLOUDS)),
+    Option("api", env="WDATP_API", choices=APIS),
+    Option("api_url", env="WDATP_API_URL"),
+    Option("authority_url", env="WDATP_AUTHORITY_URL"),
+    Option("scope", env="WDATP_SCOPE"),
+    Option("ca_path", type="path", env="WDATP_CA_PATH"),
+    Option("validate_certs", type="bool", env="WDATP_VALIDATE_CERTS"),
+    Option("proxy", env="WDATP_PROXY"),
+)
+
+SELECTION = (
+    Option("credential"),
+    Option("host", env="WDATP_HOST"),
+    Option("organization", env="WDATP_ORGANIZATION"),
+)
+
+PATIENCE = (
+    # seconds
+    Option("timeout", type="int", default=30),
+    # tries after the first
+    Option("retries", type="int", default=5),
+)
+
+CONFIG_DIR = Option("config_dir", type="path", default="/etc/wdatp", env="WDATP_CONFIG_DIR")
+STATE_DIR = Option("state_dir", type="path", default="/var/lib/wdatp", env="WDATP_STATE_DIR")
+
+# What every module that asks Microsoft, and the lookup, share.
+CONNECTION = SELECTION + IDENTITY + TARGET + PATIENCE + (CONFIG_DIR,)
+
+FILTERS = (
+    Option("severity", type="list", elements="str"),
+    Option("status", type="list", elements="str"),
+    Option("category", type="list", elements="str"),
+)
+
+DESTINATION = (
+    Option("type", choices=("file",), default="file"),
+    Option("path", type="path"),
+    Option("format", choices=("raw", "envelope"), default="raw"),
+)
+
+PULL = (
+    STATE_DIR,
+    Option("since"),
+    Option("until"),
+    Option("initial_lookback", default="1d"),
+    Option("overlap", default="auto"),
+    Option("page_size", type="int"),
+    Option("expand", type="bool", default=True),
+    Option("updates", choices=("all", "latest", "new_only", "changed"), default="all"),
+    *FILTERS,
+    Option("max_events", type="int"),
+    # seconds
+    Option("max_seconds", type="int"),
+    # bytes of alert text
+    Option("max_bytes", type="int"),
+    Option("return_events", type="int", default=0),
+    Option("fail_on_error", type="bool", default=True),
+    Option("destinations", type="list", elements="dict", options=DESTINATION),
+)
+
+CREDENTIAL = (
+    Option("name", required=True),
+    Option("state", choices=("present", "absent"), default="present"),
+    *IDENTITY,
+    Option("client_secret_file", type="path"),
+    Option("secret_storage", choices=("auto", "file"), default="auto"),
+    Option("update_secret", choices=("always", "on_create"), default="always"),
+    Option("organization"),
+    Option(
+        "tenants",
+        type="list",
+        elements="dict",
+        options=(Option("tenant_id", required=True), Option("organization", required=True)),
+    ),
+    Option("hosts", type="list", elements="str"),
+    Option("description"),
+    *TARGET,
+    CONFIG_DIR,
+)
+
+CREDENTIAL_INFO = (
+    Option("name"),
+    Option("host"),
+    Option("organization"),
+    CONFIG_DIR,
+)
+
+CONNECTIVITY = (*CONNECTION, Option("fail_on_error", type="bool", default=True))
+
+LOOKUP = (
+    *CONNECTION,
+    Option("since", default="15m"),
+    Option("until"),
+    *FILTERS,
+    Option("expand", type="bool", default=True),
+    Option("limit", type="int", default=100),
+    # bytes of alert text
+    Option("max_bytes", type="int", default=10_000_000),
+)
