@@ -1,0 +1,190 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a failed connection means: from the exceptions of requests, urllib3 and ssl to one error with a remedy."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .config import HttpOptions
+from .errors import TransportError
+
+# Of OpenSSL's X509_V_ERR_* (openssl-verification-options(1)).
+_EXPIRED, _NOT_YET = 10, 9
+_WRONG_NAME = (62, 64)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`is_passing`: another try may help. `is_connect`: no connection came about."""
+
+    error: TransportError
+    is_passing: bool = True
+    is_connect: bool = False
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it came from: causes, contexts, and the arguments in which urllib3 hides reasons."""
+    todo, seen = [error], set()
+    while todo:
+        item = todo.pop(0)
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        inner = [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+        todo += [part for part in inner if isinstance(part, BaseException)]
+
+
+def explain(error: BaseException, url: str, options: HttpOptions) -> Failure:
+    """The failure in words. Never quotes the exception's own text: it may hold a URL with a proxy's password."""
+    host = urlsplit(url).netloc
+    chain = list(chain_of(error))
+    names = {type(item).__name__ for item in chain}
+    found = _proxy(chain, names, host, options) or _tls(chain, names, host, options) or _network(chain, names, host, options)
+    return found or Failure(_error("failed", f"The connection to {host} failed ({type(error).__name__}).", _LOOK))
+
+
+_LOOK = "Run wdatp_test_connectivity from the same host: it shows the stage that fails."
+
+
+def _error(kind: str, message: str, remedy: str) -> TransportError:
+    return TransportError(message, remedy, code=f"network.{kind}")
+
+
+def proxy_name(options: HttpOptions) -> str:
+    """The proxy without user and password, for messages."""
+    parts = urlsplit(options.proxy or "")
+    return f"{parts.hostname}:{parts.port}" if parts.hostname else "from the environment (HTTPS_PROXY)"
+
+
+def _proxy(chain: list[BaseException], names: set[str], host: str, options: HttpOptions) -> Failure | None:
+    if "ProxyError" not in names:
+        return None
+    proxy = proxy_name(options)
+    text = " ".join(str(item) for item in chain)
+    if " 407" in text:
+        return Failure(
+            _error(
+                "proxy_auth",
+                f"The proxy {proxy} refused the connection to {host}: it wants a user and a password (407).",
+                "Give them in proxy as http://user:password@host:port, url-encoded where they hold special characters.",
+            ),
+            is_passing=False,
+        )
+    if "Tunnel connection failed" in text:
+        return Failure(
+            _error(
+                "proxy",
+                f"The proxy {proxy} refused the connection to {host}.",
+                f"Ask for {host}:443 to be allowed on the proxy, or use another proxy.",
+            ),
+            is_passing=False,
+        )
+    return Failure(
+        _error(
+            "proxy",
+            f"The proxy {proxy} can't be reached for the connection to {host}.",
+            "Check the option proxy and the variables HTTPS_PROXY and NO_PROXY on the host where this runs.",
+        ),
+        is_connect=True,
+    )
+
+
+def _tls(chain: list[BaseException], names: set[str], host: str, options: HttpOptions) -> Failure | None:
+    verification = next((item for item in chain if isinstance(item, ssl.SSLCertVerificationError)), None)
+    if verification is not None:
+        return Failure(tls_error(verification, host, options), is_passing=False)
+    if "SSLError" in names or any(isinstance(item, ssl.SSLError) for item in chain):
+        return Failure(
+            _error(
+                "tls",
+                f"No TLS connection to {host} came about.",
+                "Check that the address and port speak https and TLS 1.2 or later, and that no proxy breaks TLS open.",
+            )
+        )
+    if any(isinstance(item, OSError) and "CA certificate bundle" in str(item) for item in chain):
+        return Failure(
+            _error("ca_path", "The file with CA certificates can't be read.", "Check ca_path or REQUESTS_CA_BUNDLE."),
+            is_passing=False,
+        )
+    return None
+
+
+def tls_error(error: ssl.SSLCertVerificationError, host: str, options: HttpOptions) -> TransportError:
+    """A certificate that was refused, in words."""
+    number = error.verify_code
+    if number in _WRONG_NAME:
+        return _error(
+            "tls_name",
+            f"The certificate that {host} showed is for another name: {error.verify_message.rstrip('.')}.",
+            "Check host or api_url; a proxy or a wrong DNS entry may lead elsewhere.",
+        )
+    if number in (_EXPIRED, _NOT_YET):
+        state = "has expired" if number == _EXPIRED else "is not valid yet"
+        return _error(
+            "tls_expired",
+            f"The certificate that {host} showed {state}.",
+            "Check this host's clock first; if it is right, the server's or proxy's certificate has to be renewed.",
+        )
+    trusted = f"ca_path ({options.ca_path})" if options.ca_path else "this host's CA certificates"
+    return _error(
+        "tls_untrusted",
+        f"The certificate that {host} showed is not trusted: {error.verify_message}.",
+        f"It was checked against {trusted}. Set ca_path to a PEM file with the CA that signed it"
+        " (a company's proxy often has its own).",
+    )
+
+
+def _network(chain: list[BaseException], names: set[str], host: str, options: HttpOptions) -> Failure | None:
+    if "NameResolutionError" in names or any(isinstance(item, socket.gaierror) for item in chain):
+        return Failure(
+            _error(
+                "dns",
+                f"The host name {host.rsplit(':', 1)[0]} is not known to DNS here.",
+                "Check host, api_url and authority_url for a slip, and this host's DNS; behind a proxy, set proxy.",
+            ),
+            is_connect=True,
+        )
+    if any(isinstance(item, ConnectionRefusedError) for item in chain):
+        return Failure(
+            _error(
+                "refused",
+                f"{host} refused the connection.",
+                "Check the address and port, and that a firewall lets this host out; behind a proxy, set proxy.",
+            ),
+            is_connect=True,
+        )
+    if names & {"ConnectTimeoutError", "ConnectTimeout"}:
+        return Failure(
+            _error(
+                "timeout",
+                f"{host} did not answer within {options.timeout} s (connecting).",
+                "Check that a firewall lets this host out to port 443; behind a proxy, set proxy.",
+            ),
+            is_connect=True,
+        )
+    if names & {"ReadTimeoutError", "ReadTimeout", "TimeoutError", "timeout"}:
+        return Failure(
+            _error(
+                "timeout",
+                f"{host} began no answer, or did not finish it, in time (timeout {options.timeout} s).",
+                "Try a larger timeout or a smaller page_size.",
+            )
+        )
+    if names & {"IncompleteRead", "ProtocolError", "InvalidChunkLength", "DecodeError", "ContentDecodingError"} or any(
+        isinstance(item, ConnectionError) for item in chain
+    ):
+        return Failure(
+            _error(
+                "broken",
+                f"{host} broke the connection off in the middle of an answer.",
+                "If it lasts, a proxy or firewall on the way may be cutting connections; try a smaller page_size.",
+            )
+        )
+    return None

@@ -1,0 +1,291 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP: one session, one place for TLS, CA, proxy, timeouts, pacing, retries, compression and the User-Agent.
+
+Knows nothing of the APIs. Answers come back whatever their status is; faults of the network become TransportError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .config import HttpOptions
+from .errors import DependencyError
+from .faults import explain
+from .times import SECOND, now_ticks, parse_http_date
+from .version import VERSION
+
+if TYPE_CHECKING:
+    import requests
+    from urllib3.util.retry import Retry
+
+# Worth another try, on every API; 408 and 504 are time-outs on the way. RFC 9110 section 15; Graph error responses.
+_RETRY_STATUS = frozenset((408, 429, 500, 502, 503, 504))
+# A connection that is refused or a name that is unknown seldom heals within seconds.
+_CONNECT_RETRIES = 2
+_BACKOFF_SECONDS = 0.5
+_BACKOFF_MAX_SECONDS = 60.0
+# Asked to wait longer than this, a run ends and says so; the next one goes on.
+LONGEST_WAIT_SECONDS = 300.0
+# A whole answer may take so many times the time-out of one read; slower is a fault.
+_PATIENCE = 10
+_CHUNK = 1 << 16
+
+
+@dataclass
+class Counters:
+    """What the requests of a run have cost."""
+
+    requests: int = 0
+    throttled: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with its whole body, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    @property
+    def place(self) -> str:
+        return place(self.url)
+
+
+def place(url: str) -> str:
+    """Host and path, without the query: fit for messages."""
+    parts = urlsplit(url)
+    return f"{parts.netloc}{parts.path}"
+
+
+class Transport:
+    """One session of requests with the options of a connection.
+
+    `notify` gets a sentence for people when a wait is long. `deadline`: time.monotonic() after which no wait begins.
+    """
+
+    def __init__(
+        self,
+        options: HttpOptions,
+        notify: Callable[[str], None] = lambda text: None,
+        deadline: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.options = options
+        self.counters = Counters()
+        self.deadline = deadline
+        self._notify = notify
+        self._sleep = sleep
+        self._session: requests.Session | None = None
+        # Server time minus this host's, in ticks; None until an answer has told it.
+        self.clock_offset: int | None = None
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def server_now(self) -> int:
+        """Microsoft's time in ticks, as the last Date header tells it; this host's clock until there is one."""
+        return now_ticks() + (self.clock_offset or 0)
+
+    def _note_date(self, headers: Mapping[str, str]) -> None:
+        date = parse_http_date(headers.get("Date", ""))
+        if date is not None:
+            # The header has whole seconds, cut off: half a second is the best guess for the rest.
+            self.clock_offset = date + SECOND // 2 - now_ticks()
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        params: Sequence[tuple[str, str]] = (),
+        data: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        bearer: str | None = None,
+        retry_status: bool = True,
+    ) -> Reply:
+        """The answer, after as many tries as the options allow. TransportError where there is none."""
+        from urllib3.exceptions import MaxRetryError
+
+        retry = self._retry()
+        while True:
+            reply: Reply | None = None
+            fault: Exception | None = None
+            try:
+                reply = self._once(method, url, params, data, headers, bearer)
+            except _faults() as error:
+                fault = error
+            if reply is not None and not (retry_status and reply.status in _RETRY_STATUS):
+                return reply
+            if reply is not None and reply.status == 429:
+                self.counters.throttled += 1
+            failure = None if fault is None else explain(fault, url, self.options)
+            if failure is not None and not failure.is_passing:
+                raise failure.error from fault
+            try:
+                retry = retry.increment(method, place(url), error=_retry_kind(failure.is_connect) if failure else None)
+            except MaxRetryError:
+                return self._give_up(reply, failure, fault)
+            wait = self._wait(retry, reply)
+            if not self._may_wait(wait):
+                return self._give_up(reply, failure, fault)
+            self.counters.retried += 1
+            if wait >= 5:
+                self._notify(f"{place(url)}: waiting {wait:.0f} s before another try ({_cause(reply, failure)}).")
+            self._sleep(wait)
+
+    def _give_up(self, reply: Reply | None, failure: Any, fault: Exception | None) -> Reply:
+        if reply is not None:
+            return reply
+        raise failure.error from fault
+
+    def _retry(self) -> Retry:
+        from urllib3.util.retry import Retry
+
+        total = self.options.retries
+        return Retry(total=total, connect=min(total, _CONNECT_RETRIES), backoff_factor=_BACKOFF_SECONDS)
+
+    def _wait(self, retry: Retry, reply: Reply | None) -> float:
+        """Seconds to wait: what the server asked for (RFC 9110, section 10.2.3), else rising from one try to the next."""
+        asked = self.retry_after(reply) if reply is not None else None
+        return min(retry.get_backoff_time(), _BACKOFF_MAX_SECONDS) if asked is None else asked
+
+    def retry_after(self, reply: Reply) -> float | None:
+        """Seconds that the answer asks to wait, or None. A date is taken by the server's own clock."""
+        text = reply.headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        until = parse_http_date(text) if text else None
+        if until is None:
+            return None
+        sent = parse_http_date(reply.headers.get("Date", ""))
+        return max(0.0, (until - (self.server_now() if sent is None else sent)) / SECOND)
+
+    def _may_wait(self, seconds: float) -> bool:
+        if seconds > LONGEST_WAIT_SECONDS:
+            return False
+        return self.deadline is None or time.monotonic() + seconds < self.deadline
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        params: Sequence[tuple[str, str]],
+        data: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        bearer: str | None,
+    ) -> Reply:
+        options = self.options
+        self.counters.requests += 1
+        response = self.session.request(
+            method,
+            f"{url}?{encode_query(params)}" if params else url,
+            data=data,
+            headers=dict(headers or {}),
+            # A callable, so that no ~/.netrc entry takes the place of our header.
+            auth=_Authorization(bearer),
+            timeout=options.timeout,
+            # For each call: REQUESTS_CA_BUNDLE would beat Session.verify.
+            verify=(options.ca_path or True) if options.validate_certs else False,
+            proxies={"https": options.proxy} if options.proxy else {},
+            allow_redirects=False,
+            stream=True,
+        )
+        try:
+            self._note_date(response.headers)
+            body = _read_all(response.raw, time.monotonic() + _PATIENCE * options.timeout)
+        finally:
+            # A connection whose answer was read to its end goes back to the pool all the same.
+            response.close()
+        return Reply(response.status_code, response.headers, body, url)
+
+    @property
+    def session(self) -> requests.Session:
+        if self._session is None:
+            self._session = _new_session(self.options)
+        return self._session
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+class _Authorization:
+    """Sets our bearer token, or nothing; as `auth` it also keeps requests from looking into ~/.netrc."""
+
+    def __init__(self, bearer: str | None) -> None:
+        self._bearer = bearer
+
+    def __call__(self, request: Any) -> Any:
+        if self._bearer:
+            request.headers["Authorization"] = f"Bearer {self._bearer}"
+        return request
+
+
+def encode_query(params: Sequence[tuple[str, str]]) -> str:
+    """The query string. OData's own marks stay readable; spaces become %20, as + is read literally by some."""
+    from urllib.parse import quote, urlencode
+
+    return urlencode(list(params), quote_via=quote, safe="$:,'()")
+
+
+def _new_session(options: HttpOptions) -> requests.Session:
+    try:
+        import requests
+    except ImportError:
+        raise DependencyError("requests") from None
+    if not options.validate_certs:
+        import urllib3
+
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    session = requests.Session()
+    session.headers.update(
+        {
+            "User-Agent": f"secops.defender/{VERSION} (Ansible collection) python-requests/{requests.__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+        }
+    )
+    return session
+
+
+def _read_all(raw: Any, deadline: float) -> bytes:
+    """The decompressed body. A read that trickles would never time out by itself, so the whole has a deadline too."""
+    # read1 returns what has arrived (urllib3 2.1 and later); read waits for the whole chunk, so it gets smaller ones.
+    read, size = (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, _CHUNK // 8)
+    chunks = []
+    while True:
+        chunk = read(size, decode_content=True)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer trickles in too slowly")
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    import requests
+    import urllib3
+
+    # requests' own errors are OSErrors too; urllib3's come up while a body is read.
+    return (OSError, requests.RequestException, urllib3.exceptions.HTTPError)
+
+
+def _retry_kind(is_connect: bool) -> Exception:
+    """An error of the class that makes urllib3's Retry count a failed connect apart from a broken answer."""
+    from urllib3.exceptions import ConnectTimeoutError, HTTPError
+
+    return ConnectTimeoutError() if is_connect else HTTPError()
+
+
+def _cause(reply: Reply | None, failure: Any) -> str:
+    return f"HTTP {reply.status}" if reply is not None else str(failure.error.code)
