@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 MASK = "********"
 # Shorter texts occur by chance in any message; masking them would only make messages unreadable.
@@ -43,6 +43,16 @@ def forms_of(secret: str) -> set[str]:
     return {form for form in forms | _base64_forms(data) if len(form) >= _SHORTEST}
 
 
+def url_password(url: str | None) -> str:
+    """The password inside an address, as it is written there (perhaps url-encoded); empty where there is none.
+
+    By hand: an address that nobody could use, and that urlsplit refuses, may still hold a password.
+    """
+    rest = (url or "").split("://", 1)[-1]
+    user_info, at, _host = rest.rpartition("@")
+    return user_info.partition(":")[2] if at else ""
+
+
 class Redactor:
     """Holds the secrets of one run."""
 
@@ -55,6 +65,12 @@ class Redactor:
             self._forms |= forms_of(secret)
             # Longest first: a short form inside a long one must not spoil it.
             self._ordered = sorted(self._forms, key=len, reverse=True)
+
+    def add_url(self, url: str | None) -> None:
+        """Learn the password inside an address, such as a proxy's, as it is written there and as it is meant."""
+        password = url_password(url)
+        self.add(password)
+        self.add(unquote(password))
 
     @property
     def forms(self) -> list[str]:

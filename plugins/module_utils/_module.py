@@ -1,0 +1,148 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place that knows AnsibleModule. Private to this collection.
+
+A module is its documentation and this:
+
+    from ansible_collections.secops.defender.plugins.module_utils._module import run
+    from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import CONNECTIVITY
+
+    def work(params, context):
+        # Import what needs requests or msal here, so that a task without need for it doesn't pay for it.
+        from ansible_collections.secops.defender.plugins.module_utils._wdatp.connectivity import check
+        ...
+        return {"changed": False, "reachable": True}
+
+    def main():
+        run(CONNECTIVITY, work)
+
+`params` are the options by name, None where not given. `context` has `check_mode`, `diff`, `warn(text)` and `redactor`:
+whatever secret or token the work meets on its way goes into `context.redactor.add(secret)` and is then masked in all
+that this task says. What `work` returns is the task's result.
+
+Errors: a WdatpError becomes a failed task with `msg` ("<message> <remedy>") and `error` (code, message, remedy). Where
+the task fails but its return values stand, raise `Failed(error, result)` instead; `error` may be a WdatpError or
+the text of `msg`. Anything else that escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.secops.defender.plugins.module_utils._argspec import argument_spec
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import DependencyError, WdatpError
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor
+
+
+class Failed(Exception):
+    """The task fails, and these return values stand nevertheless."""
+
+    def __init__(self, error: WdatpError | str, result: dict[str, t.Any]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.result = result
+
+
+class Context:
+    """What a module's work may know and do besides its options."""
+
+    def __init__(self, module: _Module) -> None:
+        self._module = module
+        self.check_mode: bool = module.check_mode
+        # AnsibleModule's name for "the user wants to see differences".
+        self.diff: bool = module._diff
+        self.redactor = module.redactor
+
+    def warn(self, text: str) -> None:
+        self._module.warn(self.redactor.text(text))
+
+
+def run(
+    options: t.Sequence[Option],
+    work: t.Callable[[dict[str, t.Any], Context], dict[str, t.Any]],
+    supports_check_mode: bool = True,
+    **module_kwargs: t.Any,
+) -> None:
+    """Run a module: see this file's docstring."""
+    redactor = Redactor()
+    _learn_environment(options, redactor)
+    module = _Module(
+        redactor, options, argument_spec=argument_spec(options), supports_check_mode=supports_check_mode, **module_kwargs
+    )
+    module.learn_params()
+    try:
+        result = work(dict(module.params), Context(module))
+    except Failed as failed:
+        _fail(module, failed.error, failed.result)
+    except WdatpError as error:
+        _fail(module, error, {})
+    except Exception as error:
+        text = redactor.text(f"{type(error).__name__}: {error}")
+        module.fail_json(
+            msg=f"A bug in this collection, please report it with the traceback (shown with -vvv): {text}",
+            exception=redactor.text(traceback.format_exc()),
+        )
+    else:
+        module.exit_json(**result)
+
+
+def _fail(module: _Module, error: WdatpError | str, result: dict[str, t.Any]) -> None:
+    message = missing_required_lib(error.library) if isinstance(error, DependencyError) else str(error)
+    if isinstance(error, WdatpError):
+        form = {key: module.redactor.text(text) for key, text in error.to_dict().items()}
+        result = {**result, "error": form}
+    module.fail_json(msg=module.redactor.text(message), **result)
+
+
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """An AnsibleModule that knows every form of its secrets, also when it fails over its own options."""
+
+    def __init__(self, redactor: Redactor, options: t.Sequence[Option], **kwargs: t.Any) -> None:
+        self.redactor = redactor
+        self._options = options
+        super().__init__(**kwargs)
+
+    def learn_params(self) -> None:
+        for name, value in _secret_values(self._options, getattr(self, "params", None)):
+            self.redactor.add_url(value) if name == "proxy" else self.redactor.add(value)
+
+    def exit_json(self, **kwargs: t.Any) -> None:
+        self._mask()
+        super().exit_json(**kwargs)
+
+    def fail_json(self, msg: str, **kwargs: t.Any) -> None:
+        self._mask()
+        super().fail_json(msg, **kwargs)
+
+    def _mask(self) -> None:
+        self.learn_params()
+        self.no_log_values.update(self.redactor.forms)
+
+
+def _secret_values(options: t.Iterable[Option], values: t.Any) -> t.Iterator[tuple[str, str]]:
+    """(option, value) of all options that are secret, or addresses that may hold a password."""
+    if not isinstance(values, dict):
+        # Before AnsibleModule has checked them, values may be anything.
+        return
+    for option in options:
+        value = values.get(option.name)
+        if option.options:
+            for item in value if isinstance(value, list) else [value]:
+                yield from _secret_values(option.options, item)
+        elif (option.secret or option.name == "proxy") and isinstance(value, str):
+            yield option.name, value
+
+
+def _learn_environment(options: t.Iterable[Option], redactor: Redactor) -> None:
+    for option in options:
+        value = os.environ.get(option.env) if option.env else None
+        if value and option.secret:
+            redactor.add(value)
+        elif value and option.name == "proxy":
+            redactor.add_url(value)
