@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.basic import env_fallback
-
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
 
 # Names in which ansible-test and AnsibleModule suspect a secret, and which hold none.

@@ -33,7 +33,6 @@ import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.secops.defender.plugins.module_utils._argspec import argument_spec
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import DependencyError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
@@ -73,7 +72,11 @@ def run(
     redactor = Redactor()
     _learn_environment(options, redactor)
     module = _Module(
-        redactor, options, argument_spec=argument_spec(options), supports_check_mode=supports_check_mode, **module_kwargs
+        redactor,
+        options,
+        argument_spec=argument_spec(options),
+        supports_check_mode=supports_check_mode,
+        **module_kwargs,
     )
     module.learn_params()
     try:
