@@ -161,6 +161,7 @@ class PlaybookRunner:
         self._count += 1
         work = self._directory / f"run{self._count}"
         work.mkdir(parents=True)
+        (work / "ansible.cfg").touch()
         return work
 
     def _environment(self, work: Path, results: Path) -> dict[str, str]:
@@ -174,7 +175,7 @@ class PlaybookRunner:
             "HOME": str(work),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_COLLECTIONS_PATH": self._collections_path,
-            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_CONFIG": str(work / "ansible.cfg"),
             "ANSIBLE_HOME": str(work / ".ansible"),
             "ANSIBLE_LOCAL_TEMP": str(work / ".ansible" / "tmp"),
             "ANSIBLE_REMOTE_TEMP": str(work / ".ansible" / "remote_tmp"),
