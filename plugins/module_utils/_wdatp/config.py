@@ -19,7 +19,7 @@ from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, known_host, no_china, se
 from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id
 from .errors import OptionError
 from .options import IDENTITY, PATIENCE, SELECTION, TARGET, Option
-from .secrets import FileSecret, GivenSecret, SecretSource
+from .secrets import GivenSecret, SecretSource
 
 _IDENTITY_NAMES = tuple(option.name for option in IDENTITY)
 _TARGET_NAMES = tuple(option.name for option in TARGET)

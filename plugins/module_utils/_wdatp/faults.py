@@ -46,8 +46,11 @@ def explain(error: BaseException, url: str, options: HttpOptions) -> Failure:
     host = urlsplit(url).netloc
     chain = list(chain_of(error))
     names = {type(item).__name__ for item in chain}
-    found = _proxy(chain, names, host, options) or _tls(chain, names, host, options) or _network(chain, names, host, options)
-    return found or Failure(_error("failed", f"The connection to {host} failed ({type(error).__name__}).", _LOOK))
+    for look in (_proxy, _tls, _network):
+        found = look(chain, names, host, options)
+        if found is not None:
+            return found
+    return Failure(_error("failed", f"The connection to {host} failed ({type(error).__name__}).", _LOOK))
 
 
 _LOOK = "Run wdatp_test_connectivity from the same host: it shows the stage that fails."

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 secops.defender contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time as Microsoft counts it: ticks of 100 nanoseconds, here since 1970. Reads RFC 3339, writes it, reads durations."""
+"""Time as Microsoft counts it, in ticks of 100 nanoseconds, here since 1970: RFC 3339 and durations."""
 
 from __future__ import annotations
 

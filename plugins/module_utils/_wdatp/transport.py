@@ -154,7 +154,7 @@ class Transport:
         return Retry(total=total, connect=min(total, _CONNECT_RETRIES), backoff_factor=_BACKOFF_SECONDS)
 
     def _wait(self, retry: Retry, reply: Reply | None) -> float:
-        """Seconds to wait: what the server asked for (RFC 9110, section 10.2.3), else rising from one try to the next."""
+        """Seconds to wait: what the server asks for (RFC 9110, section 10.2.3), else more from try to try."""
         asked = self.retry_after(reply) if reply is not None else None
         return min(retry.get_backoff_time(), _BACKOFF_MAX_SECONDS) if asked is None else asked
 
