@@ -5,7 +5,21 @@
 
 from __future__ import annotations
 
-from .config import TenantConfig
-from .tenant import MockTenant
+from typing import TYPE_CHECKING
 
-__all__ = ["MockTenant", "TenantConfig"]
+from .config import TenantConfig
+from .proxy import MockProxy
+
+if TYPE_CHECKING:
+    from .tenant import MockTenant
+
+__all__ = ["MockProxy", "MockTenant", "TenantConfig"]
+
+
+def __getattr__(name: str) -> object:
+    # Not imported above: Python imports this file before __main__.py, which has a sentence for missing libraries.
+    if name == "MockTenant":
+        from .tenant import MockTenant
+
+        return MockTenant
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

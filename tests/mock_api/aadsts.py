@@ -17,9 +17,9 @@ ERRORS: dict[int, tuple[int, str, str]] = {
     90002: (
         400,
         "invalid_request",
-        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct "
-        "cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the "
-        "tenant.",
+        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the "
+        "correct cloud. Check with your subscription administrator, this may happen if there are no active "
+        "subscriptions for the tenant.",
     ),
     90038: (
         400,
@@ -30,14 +30,14 @@ ERRORS: dict[int, tuple[int, str, str]] = {
         400,
         "unauthorized_client",
         "Application with identifier '{client}' was not found in the directory '{directory}'. This can happen if the "
-        "application has not been installed by the administrator of the tenant or consented to by any user in the tenant. "
-        "You may have sent your authentication request to the wrong tenant.",
+        "application has not been installed by the administrator of the tenant or consented to by any user in the "
+        "tenant. You may have sent your authentication request to the wrong tenant.",
     ),
     7000215: (
         401,
         "invalid_client",
-        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the "
-        "client secret ID, for a secret added to app '{client}'.",
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not "
+        "the client secret ID, for a secret added to app '{client}'.",
     ),
     7000222: (
         401,
@@ -55,16 +55,16 @@ ERRORS: dict[int, tuple[int, str, str]] = {
     700024: (
         401,
         "invalid_client",
-        "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {nbf}, expiry time "
-        "of assertion {exp}. Review the documentation at https://learn.microsoft.com/entra/identity-platform/"
+        "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {nbf}, expiry "
+        "time of assertion {exp}. Review the documentation at https://learn.microsoft.com/entra/identity-platform/"
         "certificate-credentials.",
     ),
     700027: (
         401,
         "invalid_client",
         "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - "
-        "{reason}, Please visit the Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for app "
-        "Id '{client}'.]",
+        "{reason}, Please visit the Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for "
+        "app Id '{client}'.]",
     ),
     700021: (
         401,
@@ -88,14 +88,14 @@ ERRORS: dict[int, tuple[int, str, str]] = {
     70011: (
         400,
         "invalid_scope",
-        "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' "
-        "is not valid. The scope {scope} is not valid.",
+        "The provided request must include a 'scope' input parameter. The provided value for the input parameter "
+        "'scope' is not valid. The scope {scope} is not valid.",
     ),
     1002012: (
         400,
         "invalid_scope",
-        "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default "
-        "suffixed to the resource identifier (application ID URI).",
+        "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with "
+        "/.default suffixed to the resource identifier (application ID URI).",
     ),
     700022: (
         400,
@@ -114,9 +114,67 @@ ERRORS: dict[int, tuple[int, str, str]] = {
         400,
         "invalid_resource",
         "The resource principal named {resource} was not found in the tenant named {directory}. This can happen if the "
-        "application has not been installed by the administrator of the tenant or consented to by any user in the tenant. "
-        "You might have sent your authentication request to the wrong tenant.",
+        "application has not been installed by the administrator of the tenant or consented to by any user in the "
+        "tenant. You might have sent your authentication request to the wrong tenant.",
     ),
+    # The rest is never answered unless a fault says so.
+    50001: (
+        400,
+        "invalid_resource",
+        "The resource principal named {resource} was not found in the tenant named {directory}, or it is disabled.",
+    ),
+    50012: (401, "invalid_client", "Authentication failed."),
+    50034: (400, "invalid_grant", "The user account does not exist in the {directory} directory."),
+    50059: (400, "invalid_request", "No tenant-identifying information found in either the request or implied by it."),
+    50128: (400, "invalid_request", "Invalid domain name. No tenant-identifying information found in the request."),
+    50194: (400, "unauthorized_client", "Application '{client}' is not configured as a multi-tenant application."),
+    65001: (
+        400,
+        "invalid_grant",
+        "The user or administrator has not consented to use the application with ID '{client}'. Send an interactive "
+        "authorization request for this user and resource.",
+    ),
+    70001: (400, "unauthorized_client", "Application with identifier '{client}' is disabled."),
+    70002: (401, "invalid_client", "Error validating credentials."),
+    500021: (400, "access_denied", "Access to '{directory}' tenant is denied."),
+    500022: (400, "access_denied", "Access to '{directory}' tenant is denied by tenant restrictions."),
+    530032: (400, "invalid_grant", "Your device is blocked by the security policy of the directory."),
+    650052: (
+        400,
+        "invalid_request",
+        "The app is trying to access a service '{resource}' that your organization '{directory}' lacks a service "
+        "principal for. Contact your IT Admin to review the configuration of your service subscriptions.",
+    ),
+    650056: (
+        400,
+        "invalid_request",
+        "Misconfigured application. The client has not listed any permissions in its application registration, or the "
+        "admin has not consented in the tenant.",
+    ),
+    650057: (
+        400,
+        "invalid_resource",
+        "Invalid resource. The client has requested access to a resource which is not listed in the requested "
+        "permissions in the client's application registration. Client app ID: {client}.",
+    ),
+    700011: (400, "unauthorized_client", "Application with identifier '{client}' was not found in the directory."),
+    700025: (
+        401,
+        "invalid_client",
+        "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.",
+    ),
+    700030: (401, "invalid_client", "Invalid certificate - subject name in certificate is not authorized."),
+    700229: (
+        401,
+        "invalid_client",
+        "Only app-only tokens can be used as Federated Identity Credentials for AAD issuer.",
+    ),
+    900382: (400, "invalid_request", "Confidential Client is not supported in Cross Cloud request."),
+    900432: (400, "invalid_request", "Confidential Client is not supported in Cross Cloud request."),
+    90006: (503, "temporarily_unavailable", "External server or system is unavailable and could not be reached."),
+    90012: (504, "temporarily_unavailable", "The request has timed out."),
+    90024: (503, "temporarily_unavailable", "Request budget is exceeded or the service is busy. Please retry."),
+    90055: (429, "temporarily_unavailable", "The server terminated an operation because of too many requests."),
     53003: (
         400,
         "invalid_grant",

@@ -29,7 +29,7 @@ class Access:
 
     def claims(self, request: Request) -> dict[str, Any]:
         """The token's claims; TokenError where there is no good token."""
-        scheme, unused_space, token = request.header("Authorization").partition(" ")
+        scheme, _space, token = request.header("Authorization").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise TokenError("missing")
         return self.tokens.verify(token.strip())
@@ -49,9 +49,8 @@ class Access:
             raise TokenError("malformed")
         given = claims.get("roles", [])
         if roles and not set(roles) & set(given):
-            message = (
-                f"Missing application roles. API required roles: {','.join(roles)}, application roles: {','.join(given)}."
-            )
+            needed, has = ",".join(roles), ",".join(given)
+            message = f"Missing application roles. API required roles: {needed}, application roles: {has}."
             raise ApiError(403, "Forbidden", message)
         self._pace(kinds[0], str(claims.get("appid")), tenant_id)
         return dataset
@@ -69,7 +68,8 @@ class Access:
             wait = max(_wait(calls, minute, 60, now), _wait(calls, hour, 3600, now))
             if wait > 0:
                 seconds = int(wait) + 1
-                raise ApiError(429, "TooManyRequests", "Too many requests.", {"Retry-After": str(seconds)})
+                message = f"Too many requests. Try again in {seconds} seconds."
+                raise ApiError(429, "TooManyRequests", message, {"Retry-After": str(seconds)})
             calls.append(now)
 
 

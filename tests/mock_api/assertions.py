@@ -13,15 +13,16 @@ from typing import Any
 
 import jwt
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .aadsts import EntraError
 from .clock import Clock, time_text
+from .tokens import UNCHECKED
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"
-_UNCHECKED = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+_UNVERIFIED: Any = {**UNCHECKED, "verify_signature": False}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Workload:
     subject: str
     key: RSAPrivateKey
 
-    def token(self, lifetime: int = 3600) -> str:
+    def token(self, lifetime: int = 86400) -> str:
+        # A real one is renewed every hour; the mock writes it once, and may run for longer.
         now = int(time.time())
         claims = {"iss": self.issuer, "sub": self.subject, "aud": [EXCHANGE_AUDIENCE], "iat": now, "nbf": now}
         return jwt.encode({**claims, "exp": now + lifetime}, self.key, algorithm="RS256", headers={"kid": "workload"})
@@ -46,17 +48,21 @@ def thumbprints(certificate: x509.Certificate) -> set[str]:
 
 
 class Assertions:
-    def __init__(self, client_id: str, certificates: list[x509.Certificate], workload: Workload, clock: Clock) -> None:
-        self.client_id = client_id
+    def __init__(self, certificates: list[x509.Certificate], workload: Workload, clock: Clock) -> None:
         self.workload = workload
         self.clock = clock
-        self._keys = {print_: item.public_key() for item in certificates for print_ in thumbprints(item)}
+        self._keys: dict[str, RSAPublicKey] = {}
+        for certificate in certificates:
+            key = certificate.public_key()
+            if not isinstance(key, RSAPublicKey):
+                raise ValueError("Entra ID takes certificates with RSA keys only")
+            self._keys.update(dict.fromkeys(thumbprints(certificate), key))
 
     def check(self, assertion: str, client_id: str, audiences: set[str]) -> None:
         """EntraError where the assertion does not prove the app's identity."""
         try:
             header = jwt.get_unverified_header(assertion)
-            claims = jwt.decode(assertion, options={"verify_signature": False, **_UNCHECKED})
+            claims = jwt.decode(assertion, options=_UNVERIFIED)
         except jwt.PyJWTError:
             raise EntraError(50027) from None
         if claims.get("iss") == self.workload.issuer or claims.get("aud") in (EXCHANGE_AUDIENCE, [EXCHANGE_AUDIENCE]):
@@ -71,7 +77,7 @@ class Assertions:
         if not known or claims.get("aud") not in (EXCHANGE_AUDIENCE, [EXCHANGE_AUDIENCE]):
             raise EntraError(700213, subject=subject)
         try:
-            jwt.decode(assertion, self.workload.key.public_key(), algorithms=["RS256"], options=_UNCHECKED)
+            jwt.decode(assertion, self.workload.key.public_key(), algorithms=["RS256"], options=UNCHECKED)
         except jwt.PyJWTError:
             raise EntraError(50027) from None
 
@@ -81,11 +87,15 @@ class Assertions:
         thumbprint = str(header.get("x5t#S256") or header.get("x5t") or header.get("kid") or "").rstrip("=")
         key = self._keys.get(thumbprint)
         if key is None:
-            raise EntraError(700027, client=client_id, reason=f"The key was not found., Thumbprint of key: '{thumbprint}'")
+            raise EntraError(
+                700027, client=client_id, reason=f"The key was not found., Thumbprint of key: '{thumbprint}'"
+            )
         try:
-            jwt.decode(assertion, key, algorithms=["PS256", "RS256"], options=_UNCHECKED)
+            jwt.decode(assertion, key, algorithms=["PS256", "RS256"], options=UNCHECKED)
         except jwt.PyJWTError:
-            raise EntraError(700027, client=client_id, reason="The key used is expired or its signature is wrong.") from None
+            raise EntraError(
+                700027, client=client_id, reason="The key used is expired or its signature is wrong."
+            ) from None
         if claims.get("iss") != client_id or claims.get("sub") != client_id:
             raise EntraError(700021)
         given = claims.get("aud")
@@ -95,6 +105,8 @@ class Assertions:
     def _check_time(self, claims: dict[str, Any]) -> None:
         now = self.clock.seconds()
         begin, end = claims.get("nbf", 0), claims.get("exp", 0)
+        if not isinstance(begin, (int, float)) or not isinstance(end, (int, float)):
+            raise EntraError(50027)
         # Entra ID forgives five minutes.
         if not begin - 300 <= now < end + 300:
             texts = {"now": now, "nbf": begin, "exp": end}

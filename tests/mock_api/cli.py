@@ -8,19 +8,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from .config import TenantConfig
-from .pki import write_private
+from .config import CHOICES, TenantConfig
+from .files import write_at_once
 from .tenant import MockTenant
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+# These words mean themselves, in a shell as well as in files that know no quotes, such as GitHub's GITHUB_ENV.
+_PLAIN = re.compile(r"[\w@%+=:,./-][\w@%+=,./~-]*(:[\w@%+=,./-][\w@%+=,./~-]*)*", re.ASCII)
+# Options that are knobs by the same name.
+_KNOBS = ("alerts", "seed", "span", "end", "ties", "big_tie", "size", "tenants", "tenant_id", "client_id", "links")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tenant-id", default="", help="the first tenant's id (default: made from the seed)")
     parser.add_argument("--client-id", default="", help="the app registration's id")
     parser.add_argument("--client-secret", default="", help="its secret; better given as MOCK_CLIENT_SECRET")
-    parser.add_argument("--links", choices=["on", "off"], default="on", help="send @odata.nextLink or not")
+    parser.add_argument("--links", choices=CHOICES["links"], default="on", help="send @odata.nextLink or not")
     parser.add_argument("--rate-limits", action="store_true", help="enforce Microsoft's limits of calls a minute")
     parser.add_argument("--faults", help="a JSON file with a list of faults")
     parser.add_argument("--config", help="a JSON file with any knobs (see docs/mock_tenant.md)")
@@ -53,25 +57,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> TenantConfig:
-    knobs: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in "alerts seed span end ties big_tie size tenants tenant_id client_id links rate_limits".split()
-    }
+    knobs: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, "rate_limits")}
     knobs["client_secret"] = options.client_secret or os.environ.get("MOCK_CLIENT_SECRET", "")
     if options.faults:
         knobs["faults"] = json.loads(Path(options.faults).read_text("utf-8"))
     if options.config:
         knobs.update(json.loads(Path(options.config).read_text("utf-8")))
-    return TenantConfig(**knobs)
-
-
-def _write_atomically(path: str, text: str) -> None:
-    """Whoever waits for the file never sees half of it."""
-    target = Path(path).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    write_private(temporary, text.encode())
-    os.replace(temporary, target)
+    return TenantConfig.read(knobs)
 
 
 def _env_lines(tenant: MockTenant) -> str:
@@ -83,48 +75,60 @@ def _env_lines(tenant: MockTenant) -> str:
         "WDATP_API_URL": tenant.url,
         "WDATP_CA_PATH": tenant.ca_path,
     }
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    plain = {name: text if _PLAIN.fullmatch(text) else shlex.quote(text) for name, text in values.items()}
+    return "".join(f"{name}={text}\n" for name, text in plain.items())
 
 
-def _is_gone(pid: int, was_parent: bool) -> bool:
-    if was_parent and os.getppid() != pid:
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
+class _Stop:
+    """Ctrl-C, a signal, the end of the parent, the end of the time."""
+
+    def __init__(self, parent_pid: int | None, max_seconds: float | None) -> None:
+        self.parent_pid = parent_pid
+        self.is_child = parent_pid is not None and os.getppid() == parent_pid
+        self.end = time.monotonic() + max_seconds if max_seconds is not None else None
+        self.signalled = False
+        # Before anything is written: a signal during the start must clean up as well. SIGHUP: the terminal was closed.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        # Nothing but this: a lock that is taken here may be held by the code that was interrupted.
+        self.signalled = True
+
+    def wait(self) -> None:
+        while not (self.signalled or self._is_late() or self._is_orphan()):
+            time.sleep(_POLL_SECONDS)
+
+    def _is_late(self) -> bool:
+        return self.end is not None and time.monotonic() >= self.end
+
+    def _is_orphan(self) -> bool:
+        if self.parent_pid is None:
+            return False
+        if self.is_child and os.getppid() != self.parent_pid:
+            return True
+        try:
+            os.kill(self.parent_pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
         return False
-    return False
-
-
-def _wait(stop: threading.Event, parent_pid: int | None, max_seconds: float | None) -> None:
-    was_parent = parent_pid is not None and os.getppid() == parent_pid
-    end = time.monotonic() + max_seconds if max_seconds else None
-    while not stop.wait(_POLL_SECONDS):
-        if end is not None and time.monotonic() >= end:
-            return
-        if parent_pid is not None and _is_gone(parent_pid, was_parent):
-            return
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    stop = threading.Event()
-    # Before anything is written: a signal during the start must clean up as well.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: stop.set())
+    stop = _Stop(options.parent_pid, options.max_seconds)
     try:
-        tenant = MockTenant(_config(options), options.dir, options.port)
-    except (OSError, ValueError, TypeError) as error:
+        with MockTenant(_config(options), options.dir, options.port) as tenant:
+            if options.env_file:
+                write_at_once(options.env_file, _env_lines(tenant))
+            if options.ready_file:
+                write_at_once(options.ready_file, json.dumps(tenant.describe(), indent=2) + "\n")
+            identity = f"tenant_id={tenant.tenant_id} client_id={tenant.client_id} client_secret={tenant.client_secret}"
+            print(f"mock tenant ready: url={tenant.url} ca_path={tenant.ca_path} {identity}", flush=True)
+            stop.wait()
+    except (OSError, ValueError) as error:
         print(f"mock tenant: {error}", file=sys.stderr)
         return 2
-    with tenant:
-        if options.env_file:
-            _write_atomically(options.env_file, _env_lines(tenant))
-        if options.ready_file:
-            _write_atomically(options.ready_file, json.dumps(tenant.describe(), indent=2) + "\n")
-        identity = f"tenant_id={tenant.tenant_id} client_id={tenant.client_id} client_secret={tenant.client_secret}"
-        print(f"mock tenant ready: url={tenant.url} ca_path={tenant.ca_path} {identity}", flush=True)
-        _wait(stop, options.parent_pid, options.max_seconds)
     return 0

@@ -15,7 +15,9 @@ SECOND = 10_000_000
 # The .NET calendar begins in the year 1; alert ids carry such ticks.
 DOTNET_EPOCH = 621_355_968_000_000_000
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,7}))?)?(Z?)", re.ASCII)
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,7}))?)?(?:(Z)|([+-])(\d\d):(\d\d))?", re.ASCII
+)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", re.ASCII)
 _ISO_DURATION = re.compile(
     r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII | re.IGNORECASE
@@ -48,18 +50,19 @@ def time_text(ticks: int) -> str:
     """RFC 3339 as Microsoft writes it: no fraction, or 1 to 7 digits without trailing zeros."""
     seconds, fraction = divmod(ticks, SECOND)
     day, second = divmod(seconds, 86400)
-    text = "%s%02d:%02d:%02d" % (_day_text(day), second // 3600, second // 60 % 60, second % 60)
-    return text + ("." + ("%07d" % fraction).rstrip("0") + "Z" if fraction else "Z")
+    text = f"{_day_text(day)}{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    return text + ("." + f"{fraction:07}".rstrip("0") + "Z" if fraction else "Z")
 
 
 def parse_time(text: str, zone_required: bool = True) -> int:
-    """Ticks of a UTC time; ValueError for everything that Microsoft's APIs refuse as well."""
+    """Ticks of a time with Z or an offset; ValueError for everything that Microsoft's APIs refuse as well."""
     match = _TIME.fullmatch(text)
-    if match is None or (zone_required and not match[8]):
+    if match is None or (zone_required and not (match[8] or match[9])):
         raise ValueError(text)
     year, month, day, hour, minute = (int(match[group]) for group in range(1, 6))
     moment = datetime(year, month, day, hour, minute, int(match[6] or 0), tzinfo=timezone.utc)
-    return int(moment.timestamp()) * SECOND + int((match[7] or "0").ljust(7, "0"))
+    offset = (int(match[10]) * 60 + int(match[11])) * (-60 if match[9] == "-" else 60) if match[9] else 0
+    return (int(moment.timestamp()) - offset) * SECOND + int((match[7] or "0").ljust(7, "0"))
 
 
 def parse_span(value: str | float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ class Control:
 
     def handle(self, request: Request) -> Response:
         name = f"{request.method} {request.path[len(PREFIX) :].strip('/')}"
-        routes = {
+        routes: dict[str, Callable[[], Response]] = {
             "GET ready": lambda: json_response(self.tenant.describe()),
             "GET stats": lambda: json_response(self._stats()),
             "GET requests": lambda: json_response(self.tenant.requests),
@@ -80,7 +80,7 @@ class Control:
 
     def _truth(self, request: Request) -> Response:
         def given(name: str) -> str | None:
-            return request.query.get(name, [None])[-1]  # type: ignore[list-item]
+            return request.query[name][-1] if name in request.query else None
 
         api = given("api") or "graph_alerts"
         if api not in APIS:
@@ -108,5 +108,3 @@ def _lines(rows: Iterator[tuple[str, str, bytes]]) -> Iterator[bytes]:
 
 def _body(request: Request) -> Any:
     return json.loads(request.body or b"{}")
-
-

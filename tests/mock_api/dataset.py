@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 from . import shapes_exporter, shapes_graph, shapes_mde
 from .clock import DOTNET_EPOCH, SECOND, parse_span, parse_time, time_text
 from .estate import Values, machine_values, people_values
-from .jsontext import Template, compile_template
+from .jsontext import LAYOUTS, Template, compile_template
 from .scenarios import ADVICE, STORIES, Story
 from .timeline import Axis, Key, Timeline, mix
 
@@ -28,7 +29,9 @@ _MUL32, _MUL48 = 0x9E3779B1, 0x5DEECE66D
 _INV32, _INV48 = pow(_MUL32, -1, 1 << 32), pow(_MUL48, -1, 1 << 48)
 _TICKS_ID = re.compile(r"da\d{18}_(-?\d{1,10})")
 _GUID_ID = re.compile(r"(?:ad|aa|fa|ca)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-([0-9a-f]{12})(?:_1)?")
+# Up to so many alerts, a share of them is recent: a small tenant shall have something to show for the last minutes.
 _FEW = 5000
+_SERIALS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,19 @@ class DataOptions:
     size: int = 0
     layout: str = "compact"
     incident_size: int = 7
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout is one of {', '.join(LAYOUTS)}, not {self.layout!r}")
+        for name, least in (("alerts", 0), ("big_tie", 0), ("size", 0), ("incident_size", 1), ("ties", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}, and must be {least} or more")
+        if not 0 <= (self.recent_share or 0) <= 1:
+            raise ValueError(f"recent_share is {self.recent_share}, and must lie between 0 and 1")
+        axis = make_axis(self, 0)
+        if axis.end - axis.start < axis.groups:
+            raise ValueError(f"a span of {self.span} is too short for {self.alerts} alerts")
 
 
 def make_axis(options: DataOptions, now: int) -> Axis:
@@ -81,7 +97,8 @@ class Dataset:
     def __init__(self, options: DataOptions, now: int) -> None:
         self.options = options
         self.lock = threading.RLock()
-        # Part of the key under which rendered pages are kept.
+        # Under these two, rendered pages are kept: no other data, before or after, has the same pair.
+        self.serial = next(_SERIALS)
         self.version = 0
         self.axis = make_axis(options, now)
         self.count = options.alerts
@@ -177,9 +194,10 @@ class Dataset:
         form = STORIES[bits % len(STORIES)].id_form
         if form == "ticks":
             tail = (number * _MUL32 + self._salt & 0xFFFFFFFF) - (1 << 31)
-            return "da%018d_%d" % (created + DOTNET_EPOCH, tail)
+            return f"da{created + DOTNET_EPOCH:018}_{tail}"
         node = number * _MUL48 + self._salt & 0xFFFFFFFFFFFF
-        body = "%08x-%04x-4%03x-a%03x-%012x" % (bits >> 32, bits >> 16 & 0xFFFF, bits >> 4 & 0xFFF, bits & 0xFFF, node)
+        words = f"{bits >> 32:08x}-{bits >> 16 & 0xFFFF:04x}-4{bits >> 4 & 0xFFF:03x}-a{bits & 0xFFF:03x}"
+        body = f"{words}-{node:012x}"
         return "da" + body + "_1" if form == "guid" else form + body
 
     def find_alert(self, alert_id: str) -> int | None:
@@ -423,5 +441,6 @@ def _word(value: str | None) -> bytes:
     return b"null" if value is None else b'"%b"' % value.encode()
 
 
-def _Word(value: str | None) -> bytes:  # noqa: N802 - the same with a capital letter, as the older API writes it
+def _Word(value: str | None) -> bytes:
+    """The same with a capital letter, as the older API writes it."""
     return b"null" if value is None else b'"%b"' % (value[0].upper() + value[1:]).encode()

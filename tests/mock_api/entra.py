@@ -20,6 +20,7 @@ from .messages import Request, Response, json_response
 from .tokens import Tokens, resource_kind
 
 _ROUTES = (
+    ("discovery", re.compile(r"/(?P<tenant>common)/discovery/(?P<version>instance)")),
     ("discovery", re.compile(r"/(?P<tenant>[^/]+)/(?P<version>v2\.0/)?\.well-known/openid-configuration")),
     ("discovery", re.compile(r"/(?P<tenant>[^/]+)/discovery/(?P<version>v2\.0/)?keys")),
     ("token", re.compile(r"/(?P<tenant>[^/]+)/oauth2/(?P<version>v2\.0/)?token")),
@@ -59,6 +60,8 @@ class Entra:
             if request.method != "POST":
                 raise EntraError(900144, name="grant_type")
             return self._token(request, tenant, version_2)
+        if request.path.endswith("/discovery/instance"):
+            return json_response(_instances(request.base_url))
         if tenant.lower() in ("common", "organizations", "consumers"):
             tenant_id = "{tenantid}"
         else:
@@ -103,7 +106,9 @@ class Entra:
 
     def _token(self, request: Request, tenant: str, version_2: bool) -> Response:
         form = {**request.form(), **_basic(request.header("Authorization"))}
-        request.note["form"] = {key: form[key] for key in ("grant_type", "client_id", "scope", "resource") if key in form}
+        request.note["form"] = {
+            key: form[key] for key in ("grant_type", "client_id", "scope", "resource") if key in form
+        }
         if tenant.lower() in ("common", "consumers", "organizations"):
             raise EntraError(9001023)
         tenant_id = self._tenant(tenant)
@@ -131,6 +136,9 @@ class Entra:
         if not client_id:
             raise EntraError(900144, name="client_id")
         if client_id.lower() != self.config.client_id.lower():
+            raise EntraError(700016, client=client_id, directory=tenant)
+        names = {name.lower() for name, tenant_id in self.tenants.items() if tenant_id == self.tenants[tenant.lower()]}
+        if names & {name.lower() for name in self.config.unconsented_tenants}:
             raise EntraError(700016, client=client_id, directory=tenant)
         if self.config.app_disabled:
             raise EntraError(7000112, client=client_id)
@@ -177,9 +185,30 @@ class Entra:
             body: dict[str, Any] = {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime}
         else:
             now = int(self.clock.seconds())
-            numbers = {"expires_in": lifetime, "ext_expires_in": lifetime, "expires_on": now + lifetime, "not_before": now}
+            numbers = {
+                "expires_in": lifetime,
+                "ext_expires_in": lifetime,
+                "expires_on": now + lifetime,
+                "not_before": now,
+            }
             body = {"token_type": "Bearer", **{key: str(value) for key, value in numbers.items()}, "resource": resource}
         return json_response({**body, "access_token": token}, Cache_Control="no-store, no-cache", Pragma="no-cache")
+
+
+def _instances(base: str) -> dict[str, Any]:
+    """Which hosts are the same authority; MSAL asks this of the central host, whatever its own authority is."""
+    clouds = (
+        (
+            "login.microsoftonline.com",
+            ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"],
+        ),
+        ("login.microsoftonline.us", ["login.microsoftonline.us", "login.usgovcloudapi.net"]),
+    )
+    metadata = [
+        {"preferred_network": name, "preferred_cache": aliases[1], "aliases": aliases} for name, aliases in clouds
+    ]
+    endpoint = f"{base}/common/.well-known/openid-configuration"
+    return {"tenant_discovery_endpoint": endpoint, "api-version": "1.1", "metadata": metadata}
 
 
 def _same(given: str, known: str) -> bool:
@@ -188,11 +217,11 @@ def _same(given: str, known: str) -> bool:
 
 def _basic(header: str) -> dict[str, str]:
     """client_id and client_secret of HTTP Basic; both are form-encoded inside (RFC 6749, 2.3.1)."""
-    scheme, unused_space, value = header.partition(" ")
+    scheme, _space, value = header.partition(" ")
     if scheme.lower() != "basic":
         return {}
     try:
-        user, unused_colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+        user, _colon, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return {}
     return {"client_id": unquote_plus(user), "client_secret": unquote_plus(password)}

@@ -12,12 +12,15 @@ from .clock import SECOND, parse_iso_duration, parse_time
 from .config import TenantConfig
 from .dataset import Dataset
 from .messages import JSON_TYPE, ApiError, Page, Request, Response, json_response
-from .odata import Condition
+from .odata import Condition, Predicate
 from .selection import Selection, select
+from .shapes_exporter import CLOUD_TAGS
 from .timeline import mix
 from .tokens import TokenError
 
 _DEFAULT_SPAN = 2 * 3600 * SECOND
+# All machines have the same tags, made in the portal, and none made on the device.
+_TAGS = frozenset(tag.lower() for tag in CLOUD_TAGS)
 _QUOTES = re.compile(r'^"|"$')
 
 
@@ -47,19 +50,26 @@ class Exporter:
         query = {key.lower(): values for key, values in request.query.items()}
         low, high = self._window(query)
         limit = self._limit(query)
-        found = select(dataset.alerts, Selection(Condition(low, high), newest_first=True, top=limit or len(dataset.alerts)))
-        groups = {text.lower() for text in query.get("machinegroups", [])}
-        rows = []
-        for entry in found.entries:
-            if not groups or dataset.machine_group(entry[1]).lower() in groups:
-                rows += dataset.exporter_rows(entry)
-        rows = rows[: limit or None]
+        condition = Condition(low, high, self._test(query, dataset))
+        found = select(dataset.alerts, Selection(condition, newest_first=True, top=limit or len(dataset.alerts)))
+        rows = [row for entry in found.entries for row in dataset.exporter_rows(entry)][: limit or None]
         if self.config.shuffle_exporter:
             # No order is promised; this one is at least the same each time.
             rows.sort(key=lambda row: mix(hash_text(row[0])))
         page = Page([body for _full_id, body in rows], bare=True)
         timed = "sincetimeutc" in query and "untiltimeutc" in query
         return Response(200, headers={"Content-Type": JSON_TYPE}, page=page, cacheable=timed)
+
+    def _test(self, query: dict[str, list[str]], dataset: Dataset) -> Predicate | None:
+        """Device groups and tags. `limit` counts what is left after them."""
+        groups = {text.lower() for text in query.get("machinegroups", [])}
+        wanted = [
+            query[name][-1].lower() for name in ("devicecreatedmachinetags", "cloudcreatedmachinetags") if name in query
+        ]
+        if not groups and not wanted:
+            return None
+        has_tags = "devicecreatedmachinetags" not in query and all(tag in _TAGS for tag in wanted)
+        return lambda number, ticks: has_tags and (not groups or dataset.machine_group(number).lower() in groups)
 
     def _window(self, query: dict[str, list[str]]) -> tuple[int, int]:
         now = self.access.clock.ticks()

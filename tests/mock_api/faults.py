@@ -19,19 +19,47 @@ from .aadsts import EntraError, error_response
 from .clock import Clock
 from .messages import JSON_TYPE, Page, Request, Response, json_response
 
-_MATCH = frozenset("path query n every from times leg method".split())
-_DO = frozenset(
-    "status headers retry_after body content_type delay drip truncate reset bad_json html_200 bom wrong_link repeat_link "
-    "drop_link empty_page_with_link bad_skiptoken ignore_filter ignore_orderby shuffle clamp_top claims_challenge poison "
-    "duplicate_rows drop_rows date_skew aadsts".split()
-)
+MATCH = frozenset(("path", "query", "n", "every", "from", "times", "leg", "method", "tenant"))
+LEGS = ("token", "discovery", "graph_alerts", "graph_incidents", "mde_alerts", "alert_exporter", "unknown")
+# Each word with the kinds of value that it takes.
+_NUMBER: tuple[type, ...] = (int, float)
+DO: dict[str, tuple[type, ...]] = {
+    "status": (int,),
+    "headers": (dict,),
+    "retry_after": (int, float, str),
+    "body": (str, dict, list),
+    "content_type": (str,),
+    "aadsts": (int,),
+    "claims_challenge": (bool,),
+    "html_200": (bool,),
+    "bad_json": (bool,),
+    "bom": (bool,),
+    "date_skew": _NUMBER,
+    "delay": _NUMBER,
+    "drip": _NUMBER,
+    "truncate": (int,),
+    "reset": (bool,),
+    "wrong_link": (bool, str),
+    "repeat_link": (bool,),
+    "drop_link": (bool,),
+    "empty_page_with_link": (bool,),
+    "bad_skiptoken": (bool,),
+    "ignore_filter": (bool,),
+    "ignore_orderby": (bool,),
+    "clamp_top": (int,),
+    "shuffle": (bool,),
+    "duplicate_rows": (int,),
+    "drop_rows": (int,),
+    "poison": (str,),
+}
 _LOGIN_PAGE = (
     "<!DOCTYPE html>\n<html><head><title>Proxy sign-in</title></head><body><h1>Please sign in</h1>"
     '<form action="https://proxy.example/login" method="post"><input name="user"></form></body></html>\n'
 )
 _CHALLENGE = (
     'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
-    'error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ=="'
+    'error="insufficient_claims", '
+    'claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ=="'
 )
 
 
@@ -39,7 +67,7 @@ _CHALLENGE = (
 class Rule:
     match: dict[str, Any]
     do: dict[str, Any]
-    # How many requests fitted path, query, leg and method; and how many of them got the fault.
+    # How many requests fitted, apart from n, every, from and times; and how many of them got the fault.
     seen: int = 0
     fired: int = 0
 
@@ -48,11 +76,21 @@ class Rule:
         if not isinstance(value, dict) or not isinstance(value.get("do"), dict):
             raise ValueError('a fault is {"match": {...}, "do": {...}}')
         match, do = value.get("match", {}), value["do"]
-        unknown = sorted((set(value) - {"match", "do"}) | (set(match) - _MATCH) | (set(do) - _DO))
+        unknown = sorted((set(value) - {"match", "do"}) | (set(match) - MATCH) | (set(do) - set(DO)))
         if unknown:
             raise ValueError(f"unknown words in a fault: {', '.join(unknown)}")
         for name in ("path", "query"):
             re.compile(match.get(name, ""))
+        if match.get("leg", "api") not in (*LEGS, "api"):
+            raise ValueError(f"leg is api or one of {', '.join(LEGS)}, not {match['leg']!r}")
+        if not isinstance(match.get("n", 1), (int, list)):
+            raise ValueError(f"n is a number or a list of numbers, not {match['n']!r}")
+        for name, least in (("every", 1), ("from", 1), ("times", 0)):
+            if not isinstance(match.get(name, least), int) or match.get(name, least) < least:
+                raise ValueError(f"{name} is a number from {least} up, not {match[name]!r}")
+        for name, given in do.items():
+            if not isinstance(given, DO[name]):
+                raise ValueError(f"{name} does not take {given!r}")
         return cls(match, do)
 
     def fits(self, request: Request, leg: str) -> bool:
@@ -60,6 +98,8 @@ class Rule:
         if "leg" in match and leg != match["leg"] and not (match["leg"] == "api" and leg not in ("token", "discovery")):
             return False
         if "method" in match and request.method != match["method"]:
+            return False
+        if "tenant" in match and request.tenant_id != str(match["tenant"]).lower():
             return False
         return all(
             name not in match or re.search(match[name], text)
@@ -124,8 +164,9 @@ class Fault:
             query.pop("$filter", None)
         if self.do.get("ignore_orderby"):
             query.pop("$orderby", None)
-        if "clamp_top" in self.do:
-            query["$top"] = [str(min(int(query.get("$top", ["999999"])[-1]), int(self.do["clamp_top"])))]
+        top = query.get("$top", ["999999"])[-1]
+        if "clamp_top" in self.do and top.isascii() and top.isdigit():
+            query["$top"] = [str(min(int(top), int(self.do["clamp_top"])))]
 
     def instead(self, request: Request) -> Response | None:
         """An answer that takes the place of the API's own."""
@@ -136,7 +177,10 @@ class Fault:
             message = "Continuous access evaluation resulted in challenge with result: InteractionRequired."
             return self._error(request, 401, "InvalidAuthenticationToken", message, {"WWW-Authenticate": _CHALLENGE})
         if "aadsts" in do:
-            return error_response(EntraError(int(do["aadsts"])), self.clock)
+            tenant = request.path.split("/")[1]
+            values = {"tenant": tenant, "directory": tenant, "client": request.form().get("client_id", "")}
+            request.note["aadsts"] = int(do["aadsts"])
+            return error_response(EntraError(int(do["aadsts"]), **values), self.clock)
         if do.get("bad_skiptoken") and any("$skiptoken" in key.lower() for key in request.query):
             return self._error(request, 400, "BadRequest", "Skip token is not valid.", {})
         if int(do.get("status", 200)) >= 300 or "body" in do:
@@ -190,9 +234,9 @@ class Fault:
         do = self.do
         if do.get("shuffle"):
             random.Random(request.query_text).shuffle(page.rows)
-        if "duplicate_rows" in do:
+        if do.get("duplicate_rows"):
             page.rows += page.rows[-int(do["duplicate_rows"]) :]
-        if "drop_rows" in do:
+        if do.get("drop_rows"):
             del page.rows[-int(do["drop_rows"]) :]
         here = f"{request.base_url}{request.path}?{request.query_text}"
         if do.get("empty_page_with_link"):
@@ -218,7 +262,7 @@ class Fault:
 
     def _retry_after(self, text: str) -> str:
         """Seconds, or 'date:5' for the moment in five seconds, or whatever nonsense was given."""
-        kind, unused_colon, seconds = text.partition(":")
+        kind, _colon, seconds = text.partition(":")
         return formatdate(self.clock.seconds() + float(seconds), usegmt=True) if kind == "date" else text
 
     # --- on the wire -----------------------------------------------------------------------------------------------

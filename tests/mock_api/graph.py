@@ -22,8 +22,8 @@ _INCIDENTS = re.compile(r"/v1\.0/security/incidents(?:/(?P<id>[^/]+)(?P<alerts>/
 _METADATA = "https://graph.microsoft.com/v1.0/$metadata#"
 _UNAUTHORIZED = {
     "missing": "Access token is empty.",
-    "malformed": "IDX14100: JWT is not well formed, there are no dots (.).\nThe token needs to be in JWS or JWE Compact "
-    "Serialization Format.",
+    "malformed": "IDX14100: JWT is not well formed, there are no dots (.).\nThe token needs to be in JWS or JWE "
+    "Compact Serialization Format.",
     "signature": "Access token validation failure. Invalid signature.",
     "expired": "Lifetime validation failed, the token is expired.",
     "early": "Lifetime validation failed, the token is not yet valid.",
@@ -64,7 +64,9 @@ class Graph:
     def handle(self, request: Request) -> Response:
         try:
             if request.method != "GET":
-                raise ApiError(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
+                raise ApiError(
+                    405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target."
+                )
             return self._answer(request)
         except TokenError as error:
             return self._unauthorized(request, error.kind)

@@ -56,15 +56,16 @@ class Template:
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
         if self._pick is not None:
-            return self.form % self._pick(values)
+            filled: bytes = self.form % self._pick(values)
+            return filled
         return self.form % tuple(values[name] for name in self.names)
 
     def size(self, values: Mapping[str, bytes]) -> int:
         return len(self.fill(values))
 
 
-# layout name -> (after a comma, after a colon, after an opening bracket, before a closing one)
-_LAYOUTS = {
+# How the JSON is laid out: name -> (after a comma, after a colon, after an opening bracket, before a closing one)
+LAYOUTS = {
     "compact": ("", "", "", ""),
     "spaces": (" ", " ", " ", " "),
     "lines": ("\r\n  ", " ", "\r\n  ", "\r\n"),
@@ -75,7 +76,7 @@ class _Writer:
     def __init__(self, layout: str) -> None:
         self.out: list[bytes] = []
         self.names: list[str] = []
-        self.comma, self.colon, self.open, self.close = (part.encode() for part in _LAYOUTS[layout])
+        self.comma, self.colon, self.open, self.close = (part.encode() for part in LAYOUTS[layout])
 
     def literal(self, text: bytes) -> None:
         self.out.append(text.replace(b"%", b"%%"))

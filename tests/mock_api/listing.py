@@ -55,7 +55,7 @@ class ODataList:
         selection = self._selection(query)
         found = select(timeline, selection)
         link = None
-        if found.more and self.links and not (self.options.no_link_with_top and "$top" in query):
+        if found.more and found.entries and self.links and not (self.options.no_link_with_top and "$top" in query):
             link = self._link(request, query, selection, found.entries)
         page = Page(
             [render(entry) for entry in found.entries],
@@ -84,7 +84,7 @@ class ODataList:
             condition=self._condition(query.get("$filter")),
             newest_first=newest_first,
             top=self._top(query),
-            skip=0 if "$skiptoken" in query and not offset else offset or self._skip(query),
+            skip=offset if "$skiptoken" in query else self._skip(query),
             after=after,
             want_count=query.get("$count", "").lower() == "true",
             sort_by=sort_by,
@@ -139,9 +139,7 @@ class ODataList:
     def _link(self, request: Request, query: dict[str, str], selection: Selection, entries: list[Key]) -> str:
         """The same query, going on behind the last entry (or, in the style `offset`, by counting)."""
         kept = {key: value for key, value in query.items() if key not in ("$skip", "$skiptoken")}
-        # "$top": 0 gives an empty page, which has no last entry to go on from.
-        last = list(entries[-1]) if entries and self.link_style == "position" else None
-        token = last if last is not None else selection.skip + len(entries)
+        token = list(entries[-1]) if self.link_style == "position" else selection.skip + len(entries)
         packed = base64.urlsafe_b64encode(json.dumps(token).encode()).rstrip(b"=").decode()
         text = urlencode({**kept, "$skiptoken": packed}, quote_via=quote, safe="$")
         return f"{request.base_url}{request.path}?{text}"

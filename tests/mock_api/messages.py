@@ -25,6 +25,8 @@ class Request:
     body: bytes = b""
     # The address under which the client reached the mock: links lead back there.
     base_url: str = ""
+    # The client's port: requests over one connection have the same.
+    connection: int = 0
     query: dict[str, list[str]] = field(default_factory=dict)
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     # Filled in by the parts that answer; they end in the log of requests.

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 secops.defender contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""$filter as far as Microsoft documents it: comparisons, `in`, and, or, not, parentheses. Everything else is an error."""
+"""$filter as far as Microsoft documents it: comparisons, `in`, and, or, not, parentheses. All else is an error."""
 
 from __future__ import annotations
 
@@ -165,9 +165,10 @@ class _Parser:
             return None
         wanted = {"time": "time", "number": "number"}.get(field.kind, "string")
         if kind != wanted:
+            left, right = _EDM[field.kind], _EDM.get(kind, "String")
             raise FilterError(
                 "A binary operator with incompatible types was detected. "
-                f"Found operand types 'Edm.{_EDM[field.kind]}' and 'Edm.{_EDM.get(kind, 'String')}' for operator kind '{word}'."
+                f"Found operand types 'Edm.{left}' and 'Edm.{right}' for operator kind '{word}'."
             )
         return _LITERALS[field.kind](field, text)
 

@@ -22,7 +22,12 @@ _WORTH_IT = 1000
 
 def compress(request: Request, response: Response, wanted: bool) -> Response:
     body = response.payload()
-    if wanted and not response.gzipped and len(body) > _WORTH_IT and "gzip" in request.header("Accept-Encoding").lower():
+    if (
+        wanted
+        and not response.gzipped
+        and len(body) > _WORTH_IT
+        and "gzip" in request.header("Accept-Encoding").lower()
+    ):
         response.body = gzip.compress(body, compresslevel=1, mtime=0)
         response.headers = {**response.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         response.gzipped = True
@@ -33,11 +38,12 @@ class PageCache:
     def __init__(self, config: TenantConfig) -> None:
         self.config = config
         self._pages: OrderedDict[tuple[Any, ...], Response] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def answer(self, request: Request, dataset: Dataset, make: Callable[[], Response]) -> Response:
         """A kept page, or a new one. A request with a fault always gets a new one, which the fault may change."""
-        if not self.config.cache_pages or request.has_fault:
+        if not self.config.cache_megabytes or request.has_fault:
             return make()
         key = self._key(request, dataset)
         with self._lock:
@@ -49,15 +55,32 @@ class PageCache:
         if not response.cacheable:
             return response
         compress(request, response, self.config.gzip)
-        with self._lock:
-            self._pages[key] = replace(response, headers=dict(response.headers))
-            while len(self._pages) > self.config.cache_pages:
-                self._pages.popitem(last=False)
+        self._keep(key, replace(response, headers=dict(response.headers)))
         return response
+
+    def _keep(self, key: tuple[Any, ...], response: Response) -> None:
+        with self._lock:
+            if key in self._pages:
+                self._bytes -= len(self._pages.pop(key).body)
+            self._pages[key] = response
+            self._bytes += len(response.body)
+            # By size, not by number: a page may have some hundred bytes or fifty million.
+            while self._bytes > self.config.cache_megabytes * 1_000_000:
+                _key, oldest = self._pages.popitem(last=False)
+                self._bytes -= len(oldest.body)
 
     def _key(self, request: Request, dataset: Dataset) -> tuple[Any, ...]:
         config = self.config
         knobs = (config.links, config.link_style, config.link_last, config.mde_orderby, config.shuffle_exporter)
         limits = (tuple(config.page_limits.items()), tuple(config.skip_limits.items()))
         wishes = (request.header("Prefer"), request.header("Accept-Encoding"), config.gzip)
-        return (id(dataset), dataset.version, request.path, request.query_text, request.base_url, wishes, knobs, limits)
+        return (
+            dataset.serial,
+            dataset.version,
+            request.path,
+            request.query_text,
+            request.base_url,
+            wishes,
+            knobs,
+            limits,
+        )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .files import write_private
 
 HOSTS = (
     "localhost",
@@ -48,17 +49,23 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> x509.CertificateBuilder:
-    # A day early, so that clients whose clock is behind can still be tested for other things.
+def _builder(
+    subject: str,
+    issuer: str,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    validity: tuple[datetime, datetime] | None = None,
+) -> x509.CertificateBuilder:
     now = datetime.now(timezone.utc)
+    # A day early, so that clients whose clock is behind can still be tested for other things.
+    begin, end = validity or (now - timedelta(days=1), now + timedelta(days=30))
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
         .issuer_name(_name(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=30))
+        .not_valid_before(begin)
+        .not_valid_after(end)
     )
 
 
@@ -76,39 +83,50 @@ def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def write_private(path: Path, content: bytes) -> Path:
-    """A file that only its owner reads, from its first moment on."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    return path
-
-
-def write_server_files(directory: Path) -> tuple[Path, Path]:
-    """(CA certificate, server key with its certificate)."""
+def write_server_files(directory: Path) -> tuple[Path, dict[str, Path]]:
+    """(CA certificate, for each value of the knob `server_certificate` a file with key and certificate)."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     ca = (
         _builder("mock tenant CA", "mock tenant CA", ca_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(ca_id, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .add_extension(_ca_usage(), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
-    names = [x509.DNSName(host) for host in HOSTS]
-    certificate = (
-        _builder("mock tenant", "mock tenant CA", key)
-        .add_extension(x509.SubjectAlternativeName([*addresses, *names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     ca_path = directory / "ca.pem"
     ca_path.write_bytes(_pem(ca))
-    return ca_path, write_private(directory / "server.pem", _key_pem(key) + _pem(certificate))
+    addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+    names = [*addresses, *(x509.DNSName(host) for host in HOSTS)]
+    now = datetime.now(timezone.utc)
+    past = (now - timedelta(days=30), now - timedelta(days=1))
+    certificates = {
+        "good": _server_builder(key, ca_key, names).sign(ca_key, hashes.SHA256()),
+        "expired": _server_builder(key, ca_key, names, past).sign(ca_key, hashes.SHA256()),
+        "self_signed": _server_builder(key, key, names).sign(key, hashes.SHA256()),
+        "wrong_name": _server_builder(key, ca_key, [x509.DNSName("wrong.example")]).sign(ca_key, hashes.SHA256()),
+    }
+    files = {
+        kind: write_private(directory / f"server_{kind}.pem", _key_pem(key) + _pem(certificate))
+        for kind, certificate in certificates.items()
+    }
+    return ca_path, files
+
+
+def _server_builder(
+    key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    names: list[x509.GeneralName],
+    validity: tuple[datetime, datetime] | None = None,
+) -> x509.CertificateBuilder:
+    return (
+        _builder("mock tenant", "mock tenant" if issuer_key is key else "mock tenant CA", key, validity)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        # Python 3.13 and later refuse a certificate without it.
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
 
 
 def _ca_usage() -> x509.KeyUsage:

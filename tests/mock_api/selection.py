@@ -105,6 +105,8 @@ def _sorted(timeline: Timeline, wanted: Selection, sort_by: Callable[[Key], tupl
     count = len(entries)
     if wanted.after is not None:
         mark = sort_by(wanted.after)
-        entries = [entry for entry in entries if (sort_by(entry) < mark) == wanted.newest_first and sort_by(entry) != mark]
+        entries = [
+            entry for entry in entries if (sort_by(entry) < mark) == wanted.newest_first and sort_by(entry) != mark
+        ]
     page = entries[wanted.skip : wanted.skip + wanted.top]
     return Found(page, len(entries) > wanted.skip + wanted.top, count if wanted.want_count else None)

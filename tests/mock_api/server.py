@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import ssl
 import struct
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 
 from .clock import Clock
 from .faults import Fault
-from .messages import Request, Response
+from .messages import Request, Response, json_response
 
 _BLOCK = 1 << 16
 
@@ -38,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         started = time.monotonic()
         length = int(self.headers.get("Content-Length") or 0)
-        path, unused_mark, query = self.path.partition("?")
+        path, _mark, query = self.path.partition("?")
         request = Request(
             method=self.command,
             path=path,
@@ -46,15 +48,26 @@ class _Handler(BaseHTTPRequestHandler):
             headers=self.headers,
             body=self.rfile.read(length) if length else b"",
             base_url=f"https://{self.headers.get('Host') or self.server.address}",
+            connection=self.client_address[1],
         )
-        response, fault = self.server.answer(request)
+        response, fault = self._answer(request)
         sent = 0
         try:
             sent = self._deliver(request, response, fault)
         finally:
             self.server.record(request, 0 if fault and fault.reset else response.status, started, sent)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _handle  # noqa: N815 - names of the base class
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _handle
+
+    def _answer(self, request: Request) -> tuple[Response, Fault | None]:
+        try:
+            return self.server.answer(request)
+        except Exception as error:
+            # A bug in the mock must not look like a network fault to the client under test.
+            traceback.print_exc()
+            return json_response(
+                {"error": f"the mock tenant itself failed: {type(error).__name__}: {error}"}, 500
+            ), None
 
     def _deliver(self, request: Request, response: Response, fault: Fault | None) -> int:
         if fault and fault.delay:
@@ -119,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+    def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the requests are in the log of the control interface."""
 
 
@@ -128,16 +141,25 @@ class HttpsServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, certificate: Path, clock: Clock, answer: Answer, record: Record, port: int = 0) -> None:
+        self.use_certificate(certificate)
         super().__init__(("127.0.0.1", port), _Handler)
         self.clock = clock
         self.answer = answer
         self.record = record
         self.stopping = threading.Event()
         self.address = f"127.0.0.1:{self.server_address[1]}"
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+
+    def use_certificate(self, path: Path) -> None:
+        """From the next connection on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        self._context = context
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: it looks up the host's full name, which takes seconds where no name server answers.
+        socketserver.TCPServer.server_bind(self)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         # The handshake belongs into the connection's own thread: a slow client must not hold up the others.

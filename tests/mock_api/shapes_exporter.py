@@ -12,6 +12,7 @@ from .scenarios import Story
 
 _OLD = "https://securitycenter.windows.com"
 _NEW = "https://security.microsoft.com"
+CLOUD_TAGS = ("Tag A", "Tag B")
 
 
 def row(story: Story, nulls: bool, padding: tuple[str, list[Any]]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def row(story: Story, nulls: bool, padding: tuple[str, list[Any]]) -> dict[str, 
         "MachineGroup": quoted("host_group"),
         "Description": Text(*description, text),
         "DeviceCreatedMachineTags": nothing,
-        "CloudCreatedMachineTags": "Tag A,Tag B",
+        "CloudCreatedMachineTags": ",".join(CLOUD_TAGS),
         "CommandLine": known.get("CommandLine", nothing),
         "IncidentLinkToWDATP": Text(f"{_OLD}/incidents/byalert?alertId=", Slot("id"), "&source=SIEM"),
         "ReportID": Slot("report"),

@@ -61,7 +61,7 @@ def alert(story: Story, unknown_members: bool, padding: tuple[str, list[Any]]) -
 
 def _comment() -> dict[str, Any]:
     return {
-        "comment": "Looked at it \u2013 \"benign\"?\nWill ask.",
+        "comment": 'Looked at it \u2013 "benign"?\nWill ask.',
         "createdByDisplayName": Slot("user_display"),
         "createdDateTime": quoted("updated"),
     }
@@ -194,7 +194,7 @@ def _message(story: Story) -> dict[str, Any]:
         **_common("analyzedMessageEvidence"),
         "networkMessageId": quoted("guid"),
         "internetMessageId": Text("<", Slot("hex16"), "@mail.example.net>"),
-        "subject": "=?UTF-8?Q?R=C3=A9f?= Facture n\u00b0 \u2116 7 \u2014 \"urgent\"",
+        "subject": '=?UTF-8?Q?R=C3=A9f?= Facture n\u00b0 \u2116 7 \u2014 "urgent"',
         "senderIp": quoted("remote_ip"),
         "deliveryAction": "deliveredAsSpam",
         "urlCount": 2,
@@ -203,7 +203,12 @@ def _message(story: Story) -> dict[str, Any]:
 
 
 def _cloud_logon(story: Story) -> dict[str, Any]:
-    return {**_common("cloudLogonSessionEvidence"), "sessionId": quoted("guid"), "deviceName": None, "account": _account()}
+    return {
+        **_common("cloudLogonSessionEvidence"),
+        "sessionId": quoted("guid"),
+        "deviceName": None,
+        "account": _account(),
+    }
 
 
 def _cloud_application(story: Story) -> dict[str, Any]:

@@ -119,4 +119,6 @@ def _evidence(story: Story) -> list[dict[str, Any]]:
 
 
 def spare_evidence() -> dict[str, Any]:
-    return _entity("File", sha1=quoted("sha1"), sha256=quoted("sha256"), fileName="a.dll", filePath="C:\\Program Files\\Example")
+    return _entity(
+        "File", sha1=quoted("sha1"), sha256=quoted("sha256"), fileName="a.dll", filePath="C:\\Program Files\\Example"
+    )

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,10 +26,11 @@ from .dataset import Dataset
 from .entra import Entra
 from .exporter import Exporter
 from .faults import Faults
+from .files import write_private
 from .graph import Graph
 from .mde import Mde
 from .messages import Request
-from .pki import PFX_PASSWORD, rsa_key, write_client_files, write_private, write_server_files
+from .pki import PFX_PASSWORD, rsa_key, write_client_files, write_server_files
 from .router import Router
 from .server import HttpsServer
 from .timeline import mix
@@ -68,17 +68,27 @@ class MockTenant:
     # --- start and stop --------------------------------------------------------------------------------------------
 
     def start(self) -> MockTenant:
-        ca_path, server_pem = write_server_files(self.directory)
+        try:
+            self._start()
+        except BaseException:
+            # For one, the port is taken: then no `with` block is entered that could clean up.
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
+        ca_path, self._server_files = write_server_files(self.directory)
         pem, pfx, certificate = write_client_files(self.directory)
         self.ca_path = str(ca_path)
         self.client_certificate_path, self.client_certificate_pfx_path = str(pem), str(pfx)
         self.client_certificate_password = PFX_PASSWORD
         self.faults = Faults(self.config.faults, self.clock)
-        self._server = HttpsServer(server_pem, self.clock, self._router(certificate).answer, self._record, self._port)
+        self._own_certificate = certificate
+        server_file = self._server_files[self.config.server_certificate]
+        self._server = HttpsServer(server_file, self.clock, self._router().answer, self._record, self._port)
         self.url = f"https://{self._server.address}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
-        return self
 
     def stop(self) -> None:
         if self._server is not None:
@@ -86,6 +96,7 @@ class MockTenant:
             self._server = None
         if self._thread is not None:
             self._thread.join(5)
+            self._thread = None
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -97,13 +108,17 @@ class MockTenant:
     ) -> None:
         self.stop()
 
-    def _router(self, certificate: x509.Certificate) -> Router:
+    def _router(self) -> Router:
         access = Access(self.config, self.tokens, self.clock, self.datasets)
-        known = [certificate, *(x509.load_pem_x509_certificate(text.encode()) for text in self.config.certificates)]
-        workload = Workload("https://issuer.mock.example", "system:serviceaccount:wdatp:collector", rsa_key("workload"))
-        self.federated_token_file = str(write_private(self.directory / "federated.jwt", workload.token().encode()))
-        assertions = Assertions(self.config.client_id, known, workload, self.clock)
-        self._entra = Entra(self.config, self._names(), self.tokens, assertions, self.clock)
+        self._workload = Workload(
+            "https://issuer.mock.example", "system:serviceaccount:wdatp:collector", rsa_key("workload")
+        )
+        self.federated_token_file = str(
+            write_private(self.directory / "federated.jwt", self._workload.token().encode())
+        )
+        self._entra = Entra(
+            self.config, self._names(), self.tokens, self._assertions(self.config.certificates), self.clock
+        )
         return Router(
             entra=self._entra,
             graph=Graph(self.config, access),
@@ -113,6 +128,10 @@ class MockTenant:
             faults=self.faults,
             control=Control(self),
         )
+
+    def _assertions(self, certificates: list[str]) -> Assertions:
+        known = [self._own_certificate, *(x509.load_pem_x509_certificate(text.encode()) for text in certificates)]
+        return Assertions(known, self._workload, self.clock)
 
     def _names(self) -> dict[str, str]:
         names = {}
@@ -179,7 +198,10 @@ class MockTenant:
         }
 
     def token(self, kind: str = "graph", **claims: Any) -> str:
-        """An access token without asking Entra ID. `kind`: graph, mde, exporter; claims: audience, tenant_id, roles, lifetime."""
+        """An access token without asking Entra ID.
+
+        `kind`: graph, mde, xdr, exporter. `claims`: audience, tenant_id, client_id, roles, lifetime.
+        """
         values = {
             "audience": _DEFAULT_AUDIENCE.get(kind) or next(name for name, value in RESOURCES.items() if value == kind),
             "tenant_id": self.tenant_id,
@@ -209,10 +231,13 @@ class MockTenant:
                 "method": request.method,
                 "path": request.path,
                 "query": {name: values[-1] for name, values in request.query.items()},
+                # As it was sent: with its repeats and its escapes.
+                "raw_query": request.query_text,
                 "status": status,
                 "ms": round((time.monotonic() - started) * 1000, 3),
                 "headers": {name: request.header(name) for name in _LOGGED_HEADERS if request.header(name)},
                 "leg": request.leg,
+                "connection": request.connection,
                 "tenant_id": request.tenant_id,
                 "bytes": sent,
                 "time": self.clock.seconds(),
@@ -246,7 +271,12 @@ class MockTenant:
         return self.dataset(tenant).truth(api, expand, wanted)
 
     def add_alerts(
-        self, n: int = 1, late_seconds: float = 0, tie: bool = False, spread_seconds: float = 0, tenant: str | None = None
+        self,
+        n: int = 1,
+        late_seconds: float = 0,
+        tie: bool = False,
+        spread_seconds: float = 0,
+        tenant: str | None = None,
     ) -> list[str]:
         """New alerts, updated now, or `late_seconds` ago, or (tie) at the very time of the newest; their ids."""
         dataset = self.dataset(tenant)
@@ -293,19 +323,18 @@ class MockTenant:
         self.faults.set(rules)
 
     def configure(self, **knobs: Any) -> None:
-        """Change knobs while it runs. Data knobs make the data anew, and forget what was added."""
-        if "faults" in knobs:
-            self.set_faults(knobs["faults"])
-        # First on a copy: a wrong value must not leave half a change.
-        if replace(self.config).change(knobs):
-            trial = replace(self.config, **knobs)
-            for options in trial.data_options():
-                Dataset(options, self.clock.ticks())
-            self.config.change(knobs)
+        """Turn knobs while it runs. Data knobs make the data anew, and forget what was added."""
+        # What can be wrong is tried first: a wrong value must not leave half a change.
+        assertions = self._assertions(knobs.get("certificates", self.config.certificates))
+        Faults(knobs.get("faults", []), self.clock)
+        if self.config.change(knobs):
             self._make_data()
             self._entra.tenants = self._names()
-        else:
-            self.config.change(knobs)
+        self._entra.assertions = assertions
+        if "faults" in knobs:
+            self.set_faults(knobs["faults"])
+        if self._server is not None:
+            self._server.use_certificate(self._server_files[self.config.server_certificate])
 
 
 class _ConfiguredClock(Clock):

@@ -9,9 +9,10 @@ mock runs lie in a small sorted overlay. A position in the whole order is found 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 _MASK = (1 << 64) - 1
 # How many digits of fraction a time gets: mostly seven, but every length occurs, none included.
@@ -20,6 +21,19 @@ _DIGITS = (7, 7, 7, 7, 3, 2, 1, 0, 6, 7, 4, 5, 7, 3, 7, 0)
 _NATURAL = (0, 1, 2, 2, 3, 4, 5, 5, 5, 6)
 
 Key = tuple[int, int]
+
+
+def first_where(count: int, holds: Callable[[int], bool]) -> int:
+    """The first number below `count` from which on `holds` is true; `count` if there is none."""
+    # bisect's own `key` came with Python 3.10; the mock also runs where the collection runs, on 3.9.
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def mix(value: int) -> int:
@@ -58,11 +72,16 @@ class Axis:
             return before
         return before + 1 + self._small_group(number - self.big_tie_at - self.big_tie)
 
+    @cached_property
+    def groups(self) -> int:
+        """How many different times there are."""
+        return self.group(self.count - 1) + 1 if self.count else 0
+
     def ticks(self, number: int) -> int:
         group = self.group(number)
         low, high = self._cell(group)
         bits = mix(self.seed * 1_000_003 + group)
-        grain = 10 ** (7 - _DIGITS[bits & 15])
+        grain: int = 10 ** (7 - _DIGITS[bits & 15])
         while grain > high - low:
             grain //= 10
         first, last = -(-low // grain), (high - 1) // grain
@@ -70,7 +89,7 @@ class Axis:
 
     def _cell(self, group: int) -> tuple[int, int]:
         """The span of time that belongs to one group alone, so that times never cross."""
-        groups = self.group(self.count - 1) + 1
+        groups = self.groups
         old = groups - int(groups * self.recent_share)
         if group < old:
             start, width, index, parts = self.start, (self.recent_from or self.end) - self.start, group, old
@@ -109,7 +128,7 @@ class Timeline:
     def _base_rank(self, key: Key) -> int:
         """How many unmoved entries come before this key."""
         ticks = self._base_ticks
-        index = bisect_left(range(self.count), key, key=lambda number: (ticks(number), number))
+        index = first_where(self.count, lambda number: (ticks(number), number) >= key)
         return index - bisect_left(self._gone, index)
 
     def rank(self, key: Key) -> int:
@@ -127,20 +146,16 @@ class Timeline:
         first, last = max(first, 0), min(last, len(self))
         if first >= last:
             return []
-        overlay_at = bisect_left(
-            range(len(self._overlay)), first, key=lambda index: index + self._base_rank(self._overlay[index])
-        )
+        overlay = self._overlay
+        overlay_at = first_where(len(overlay), lambda index: index + self._base_rank(overlay[index]) >= first)
         number = self._live(first - overlay_at)
         return self._merge(number, overlay_at, last - first)
 
     def _live(self, rank: int) -> int:
         """The number of the unmoved entry with this rank among the unmoved ones."""
-        number = rank
-        while True:
-            shifted = rank + bisect_right(self._gone, number)
-            if shifted == number:
-                return number
-            number = shifted
+        gone = self._gone
+        # Before gone[index] lie gone[index] - index unmoved ones.
+        return rank + first_where(len(gone), lambda index: gone[index] - index > rank)
 
     def _merge(self, number: int, overlay_at: int, amount: int) -> list[Key]:
         found: list[Key] = []

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from .clock import Clock
 
 _KEY_ID = "mock-signing-key"
+# Signatures are left to PyJWT; times and audiences are checked by the mock's own clock and rules.
+UNCHECKED: Any = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
 # What a resource is called -> which API it opens.
 RESOURCES = {
@@ -46,7 +48,7 @@ def resource_kind(resource: str, more: dict[str, str] | None = None) -> str | No
 
 
 class TokenError(Exception):
-    """`kind`: missing, malformed, signature, expired, early."""
+    """`kind`: missing, malformed, signature, expired, early, audience."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -60,7 +62,9 @@ class Tokens:
         self.clock = clock
         self._known: dict[str, dict[str, Any]] = {}
 
-    def issue(self, audience: str, tenant_id: str, client_id: str, roles: list[str], lifetime: int, version: str) -> str:
+    def issue(
+        self, audience: str, tenant_id: str, client_id: str, roles: list[str], lifetime: int, version: str
+    ) -> str:
         now = int(self.clock.seconds())
         claims: dict[str, Any] = {
             "aud": audience,
@@ -97,9 +101,8 @@ class Tokens:
         return claims
 
     def _decode(self, token: str) -> dict[str, Any]:
-        unchecked = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
         try:
-            return jwt.decode(token, self._public, algorithms=["RS256"], options=unchecked)
+            return jwt.decode(token, self._public, algorithms=["RS256"], options=UNCHECKED)
         except jwt.InvalidSignatureError:
             raise TokenError("signature") from None
         except jwt.PyJWTError:
