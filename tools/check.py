@@ -1,0 +1,147 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the gates: `python3 tools/check.py`. It sets up all that it needs, in .local/ of the checkout."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(f"This needs Python 3.11 or later; this is Python {sys.version_info[0]}.{sys.version_info[1]}.")
+
+import argparse
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import FrameType
+
+from common import LOCAL, Result, ToolError, checkout_files, digest, stop_children
+from gates import GATES, Gate, Options, Report, Skipped, choose
+
+_STAMPS = LOCAL / "stamps"
+
+
+@dataclass
+class Board:
+    """Prints a line a gate as it ends, and adds up."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, gate: Gate, state: str, seconds: float | None = None, output: str = "") -> None:
+        took = "" if seconds is None else f"{seconds:7.1f} s"
+        with self._lock:
+            print(f"{gate.name:14} {took:>9}  {state}", flush=True)
+            if output:
+                print("".join(f"    | {line}\n" for line in output.strip().splitlines()), flush=True)
+
+    def add(self, gate: Gate, report: Report, seconds: float) -> None:
+        with self._lock:
+            self.passed += report.passed
+            self.failed += report.failed
+        tests = f" ({report.passed} passed, {report.failed} failed)" if report.passed + report.failed > 1 else ""
+        ok = report.result.ok
+        self.note(gate, ("ok" if ok else "FAILED") + tests, seconds, "" if ok else report.result.output)
+
+    def skip(self, gate: Gate, why: str) -> None:
+        with self._lock:
+            self.skipped += 1
+        self.note(gate, f"skipped: {why}")
+
+    def close(self) -> int:
+        """The last line, in the words that CI systems know."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
+        return int(bool(self.failed) or not self.passed)
+
+
+def _run_gate(gate: Gate, options: Options, board: Board) -> None:
+    started = time.monotonic()
+    board.note(gate, "started")
+    try:
+        report = gate.check(options)
+    except Skipped as reason:
+        board.skip(gate, str(reason))
+        return
+    except ToolError as error:
+        report = Report(Result(1, str(error)), 0, 1)
+    board.add(gate, report, time.monotonic() - started)
+    if gate.pure and report.result.ok:
+        _STAMPS.mkdir(parents=True, exist_ok=True)
+        (_STAMPS / gate.name).write_text(digest(checkout_files()))
+
+
+def _unchanged(gate: Gate) -> bool:
+    stamp = _STAMPS / gate.name
+    return gate.pure and stamp.is_file() and stamp.read_text() == digest(checkout_files())
+
+
+def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, tuple[str, ...]]:
+    own, pytest_args = arguments, []
+    if "--" in arguments:
+        split = arguments.index("--")
+        own, pytest_args = arguments[:split], arguments[split + 1 :]
+    parser = argparse.ArgumentParser(prog="tools/check.py", description=__doc__)
+    parser.add_argument("gates", nargs="*", metavar="GATE", help="only these, whether or not their inputs changed")
+    parser.add_argument("--list", action="store_true", help="show the gates")
+    parser.add_argument("--fast", action="store_true", help="only the quick ones: what to run before a commit")
+    parser.add_argument("--all", action="store_true", help="those too whose inputs have not changed since they passed")
+    parser.add_argument("--jobs", type=int, default=2, help="how many gates run at a time (default: 2)")
+    parser.epilog = "Arguments after -- go to pytest: tools/check.py unit -- -k walker -x"
+    return parser.parse_args(own), tuple(pytest_args)
+
+
+def _print_gates() -> int:
+    for gate in GATES:
+        print(f"{gate.name:14} {gate.about}{' (fast)' if gate.fast else ''}")
+    return 0
+
+
+def _check(wanted: argparse.Namespace, pytest_args: tuple[str, ...]) -> int:
+    gates = choose(wanted.gates, wanted.fast)
+    options = Options(pytest_args, live=len(gates) == 1 and bool(wanted.gates))
+    board = Board()
+    # CI proves everything; a person who names a gate wants it run.
+    again = wanted.all or wanted.gates or os.environ.get("CI", "").lower() in ("1", "true", "yes")
+    with ThreadPoolExecutor(wanted.jobs) as pool:
+        try:
+            for gate in gates:
+                if not again and _unchanged(gate):
+                    board.add(gate, Report(Result(0, ""), 1, 0), 0)
+                else:
+                    pool.submit(_run_gate, gate, options, board)
+            pool.shutdown()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_children()
+            raise
+    return board.close()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    wanted, pytest_args = _arguments(arguments)
+    if wanted.list:
+        return _print_gates()
+    try:
+        return _check(wanted, pytest_args)
+    except ToolError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,204 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates: what each one runs, and what it depends on."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ansible_test import sanity
+from collection import build_and_install_collection, build_collection, link_checkout, sync_tree
+from common import LOCAL, REQUIREMENTS, Result, ToolError, ensure_venv, private_env, run, run_live
+from pythons import find_python, own_python
+
+# The newest ansible-core's Pythons first; ansible-core 2.16 runs on no newer one than 3.12.
+_NEWEST = ("3.14", "3.13", "3.12", "3.11")
+_FOR_2_16 = ("3.12", "3.11", "3.10")
+
+
+class Skipped(Exception):
+    """The gate cannot run on this machine; the text says what it needs."""
+
+
+@dataclass(frozen=True)
+class Report:
+    result: Result
+    passed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said: arguments for pytest, and whether the one gate may have the terminal."""
+
+    pytest_args: tuple[str, ...] = ()
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class Gate:
+    name: str
+    about: str
+    check: Callable[[Options], Report]
+    fast: bool = False
+    # Looks at nothing but the checkout's files: need not run again before one of them changes.
+    pure: bool = False
+
+
+# --- pytest -----------------------------------------------------------------------------------------------------------
+
+
+def _unit(options: Options) -> Report:
+    venv = _test_venv()
+    link_checkout()
+    return _pytest("unit", venv, ["tests/unit"], options)
+
+
+def _unit_oldest(options: Options) -> Report:
+    python = find_python(["3.9"])
+    if not python:
+        raise Skipped("needs Python 3.9")
+    link_checkout()
+    venv = ensure_venv("unit-3.9", REQUIREMENTS / "unit-3.9.txt", python)
+    return _pytest("unit-3.9", venv, ["tests/unit"], options)
+
+
+def _integration(options: Options) -> Report:
+    venv = _test_venv()
+    collections = LOCAL / "collections"
+    build_and_install_collection(venv, collections)
+    more = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_HOME": str(LOCAL / "home" / ".ansible")}
+    return _pytest("integration", venv, ["tests/integration", "--numprocesses=2"], options, more)
+
+
+def _pytest(name: str, venv: Path, args: Sequence[str], options: Options, more: dict[str, str] | None = None) -> Report:
+    results = LOCAL / "results" / f"{name}.xml"
+    results.unlink(missing_ok=True)
+    command = [str(venv / "bin" / "pytest"), *args, f"--junit-xml={results}", *options.pytest_args]
+    env = private_env(venv, **(more or {}))
+    result = Result(run_live(command, env), "") if options.live else run(command, env)
+    passed, failed = _count(results)
+    return Report(result, passed, failed if result.ok else max(failed, 1))
+
+
+def _count(results: Path) -> tuple[int, int]:
+    """How many tests passed and failed; nothing was counted where pytest did not get that far."""
+    if not results.is_file():
+        return 0, 0
+    suites = ElementTree.parse(results).getroot().iter("testsuite")  # noqa: S314 (pytest's own file)
+    figures = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
+    failed = sum(suite["failures"] + suite["errors"] for suite in figures)
+    return sum(suite["tests"] - suite["skipped"] for suite in figures) - failed, failed
+
+
+# --- the others -------------------------------------------------------------------------------------------------------
+
+
+def _single(result: Result) -> Report:
+    return Report(result, int(result.ok), int(not result.ok))
+
+
+def _commands(venv: Path, cwd: Path, *commands: str, **more: str | Path) -> Report:
+    """Programs of one environment, one after the other, all of them; a gate that passes when each does."""
+    results = [
+        run([venv / "bin" / program, *args], private_env(venv, **more), cwd)
+        for program, *args in (command.split() for command in commands)
+    ]
+    return _single(Result(max(abs(result.code) for result in results), "".join(result.output for result in results)))
+
+
+def _style(options: Options) -> Report:
+    check, layout = "ruff check --output-format=concise .", "ruff format --check --diff ."
+    return _commands(_test_venv(), sync_tree("style"), check, layout)
+
+
+def _types(options: Options) -> Report:
+    return _commands(_test_venv(), sync_tree("types"), "mypy", "mypy --config-file= --strict tools")
+
+
+def _ansible_lint(options: Options) -> Report:
+    tree = sync_tree("lint")
+    return _commands(_lint_venv(), tree, "ansible-lint --offline --strict --nocolor --config-file .ansible-lint")
+
+
+def _docs(options: Options) -> Report:
+    return _commands(
+        _lint_venv(),
+        sync_tree("docs"),
+        "antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs=all"
+        " --disallow-unknown-collection-refs .",
+    )
+
+
+def _galaxy(options: Options) -> Report:
+    """What Galaxy and Automation Hub would say on upload. Their importer only logs its complaints."""
+    venv = _lint_venv()
+    tarball = build_collection(venv)
+    result = run(
+        [venv / "bin" / "python", "-m", "galaxy_importer.main", tarball],
+        private_env(venv, GALAXY_IMPORTER_CONFIG=REQUIREMENTS.parent / "galaxy-importer.cfg"),
+        tarball.parent,
+    )
+    complaints = re.findall(r"^(?:ERROR|WARNING|CRITICAL).*", result.output, re.MULTILINE)
+    return _single(Result(1, result.output) if complaints else result)
+
+
+def _licenses(options: Options) -> Report:
+    return _commands(_lint_venv(), sync_tree("licenses"), "reuse lint --lines")
+
+
+def _sanity_newest(options: Options) -> Report:
+    return _single(sanity("sanity-newest", find_python(_NEWEST) or own_python()))
+
+
+def _sanity_2_16(options: Options) -> Report:
+    python = find_python(_FOR_2_16)
+    if not python:
+        raise Skipped("ansible-core 2.16 needs Python 3.10, 3.11 or 3.12")
+    return _single(sanity("sanity-2.16", python))
+
+
+def _test_venv() -> Path:
+    return ensure_venv("test", REQUIREMENTS / "test.txt", own_python())
+
+
+def _lint_venv() -> Path:
+    return ensure_venv("lint", REQUIREMENTS / "lint.txt", find_python(_NEWEST) or own_python())
+
+
+# The longest first: two run at a time, and so they end at about the same time.
+GATES = [
+    Gate("integration", "real ansible-playbook runs against the mock tenant", _integration),
+    Gate("sanity-2.16", "ansible-test sanity on the oldest supported ansible-core", _sanity_2_16, pure=True),
+    Gate("sanity-newest", "ansible-test sanity on the newest ansible-core", _sanity_newest, pure=True),
+    Gate("unit", "unit tests", _unit, fast=True),
+    Gate("unit-3.9", "unit tests on the oldest supported Python", _unit_oldest),
+    Gate("lint", "ansible-lint, production profile", _ansible_lint, pure=True),
+    Gate("galaxy", "what Galaxy says to the tarball", _galaxy, pure=True),
+    Gate("docs", "plugin and role documentation", _docs, pure=True),
+    Gate("types", "mypy strict", _types, fast=True, pure=True),
+    Gate("style", "ruff: rules and format", _style, fast=True, pure=True),
+    Gate("licenses", "REUSE: every file says its licence", _licenses, fast=True, pure=True),
+]
+
+
+def choose(names: Sequence[str], fast: bool) -> list[Gate]:
+    """The gates of these names; a name also stands for its variants (`sanity`)."""
+    for name in names:
+        if not any(_is(gate, name) for gate in GATES):
+            raise ToolError(f"There is no gate {name!r}. There are: {', '.join(gate.name for gate in GATES)}.")
+    return [gate for gate in GATES if (not names or any(_is(gate, name) for name in names)) and (gate.fast or not fast)]
+
+
+def _is(gate: Gate, name: str) -> bool:
+    return gate.name == name or (name == "sanity" and gate.name.startswith("sanity-"))
+
+
+if __name__ == "__main__":
+    sys.exit("Start tools/check.py.")
