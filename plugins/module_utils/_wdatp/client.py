@@ -15,12 +15,12 @@ from .config import Connection
 from .errors import ApiError
 from .redact import Redactor
 from .sources.base import Source
-from .transport import Reply, Transport, place
+from .transport import EXCERPT, Reply, Transport, place
+from .transport import first_line as first_line
 
-_EXCERPT = 160
 # claims="..." of a WWW-Authenticate header: continuous access evaluation
 # (learn.microsoft.com/entra/identity-platform/claims-challenge).
-_CLAIMS = re.compile(r'claims="([^"]+)"')
+_CLAIMS = re.compile(r'claims="((?:[^"\\]|\\.)+)"')
 
 
 class Client:
@@ -43,7 +43,7 @@ class Client:
         if reply.status == 401:
             # Revoked or expired in mid-drain: a new token once, with what the challenge demands.
             found = _CLAIMS.search(reply.headers.get("WWW-Authenticate", ""))
-            self.auth.renew(found[1] if found else None)
+            self.auth.renew(re.sub(r"\\(.)", r"\1", found[1]) if found else None)
             reply = self._ask(url, params)
         if reply.status not in (200, 206):
             raise self.error(reply)
@@ -112,13 +112,6 @@ def error_body(body: bytes) -> tuple[str, str]:
         return "", first_line(body)
     inner: Any = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(inner, Mapping):
-        return str(inner)[:_EXCERPT], ""
+        return str(inner)[:EXCERPT], ""
     message = inner.get("message") or inner.get("Message") or inner.get("error_description") or ""
-    return str(inner.get("code") or "")[:_EXCERPT], str(message).splitlines()[0][:300].rstrip(".") if message else ""
-
-
-def first_line(body: bytes) -> str:
-    """The first line of a body that is not what was expected, short and printable."""
-    text = body[:2000].decode("utf-8", "replace").lstrip("\ufeff").strip()
-    line = text.splitlines()[0].strip() if text else ""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)[:_EXCERPT]
+    return str(inner.get("code") or "")[:EXCERPT], str(message).splitlines()[0][:300].rstrip(".") if message else ""

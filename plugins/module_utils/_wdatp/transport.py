@@ -35,6 +35,8 @@ LONGEST_WAIT_SECONDS = 300.0
 # A whole answer may take so many times the time-out of one read; slower is a fault.
 _PATIENCE = 10
 _CHUNK = 1 << 16
+# Of a text from outside, so much is shown.
+EXCERPT = 160
 
 
 @dataclass
@@ -64,6 +66,13 @@ def place(url: str) -> str:
     """Host and path, without the query: fit for messages."""
     parts = urlsplit(url)
     return f"{parts.netloc}{parts.path}"
+
+
+def first_line(body: bytes) -> str:
+    """The first line of a body that is not what was expected, short and printable."""
+    text = body[:2000].decode("utf-8", "replace").lstrip("\ufeff").strip()
+    line = text.splitlines()[0].strip() if text else ""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)[:EXCERPT]
 
 
 class Transport:
@@ -262,7 +271,7 @@ def _read_all(raw: Any, deadline: float) -> bytes:
     """The decompressed body. A read that trickles would never time out by itself, so the whole has a deadline too."""
     # read1 returns what has arrived (urllib3 2.1 and later); read waits for the whole chunk, so it gets smaller ones.
     read, size = (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, _CHUNK // 8)
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         chunk = read(size, decode_content=True)
         if not chunk:

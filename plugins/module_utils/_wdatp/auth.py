@@ -1,0 +1,354 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tokens of Microsoft Entra ID: one class a method over MSAL, and a cache for the run.
+
+MSAL talks through our own transport, so TLS, CA, proxy, retries and the User-Agent are the same for it, and so that
+an error of the token endpoint is ours at once: MSAL would hide an unknown tenant's code and replay a refusal for a
+minute. Nothing here is imported before a token is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from .aadsts import explain
+from .clouds import CLOUDS
+from .config import Connection
+from .errors import AuthError, CredentialError, DependencyError, TransportError
+from .redact import Redactor
+from .transport import Reply, Transport, first_line, place
+
+# Asked anew so long before its end, that it doesn't run out between here and Microsoft; less for short-lived ones.
+_MARGIN_SECONDS = 300.0
+_DEFAULT_SECONDS = 3599
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token. `expires_at`: time.monotonic(); `roles`: what its payload claims, for messages only."""
+
+    access_token: str = field(repr=False)
+    expires_at: float
+    lifetime: int
+    roles: tuple[str, ...] = ()
+
+    def is_fresh(self) -> bool:
+        return time.monotonic() < self.expires_at - min(_MARGIN_SECONDS, self.lifetime / 2)
+
+
+class Authenticator:
+    """The tokens of one connection."""
+
+    def __init__(self, connection: Connection, transport: Transport, redactor: Redactor) -> None:
+        self._method = _METHODS[connection.identity.method](connection, transport, redactor)
+        self._redactor = redactor
+        self._token: Token | None = None
+
+    def token(self) -> Token:
+        """A token that is still good for some minutes. AuthError, CredentialError, TransportError."""
+        if self._token is None or not self._token.is_fresh():
+            self._token = self._ask(None)
+        return self._token
+
+    def renew(self, claims: str | None = None) -> Token:
+        """Another token in place of one that was refused. `claims`: of the challenge, as JSON or its base64."""
+        self._token = None
+        self._token = self._ask(plain_claims(claims))
+        return self._token
+
+    def _ask(self, claims: str | None) -> Token:
+        asked = time.monotonic()
+        answer = self._method.ask(claims)
+        text = str(answer["access_token"])
+        self._redactor.add(text)
+        lifetime = _seconds(answer.get("expires_in"))
+        return Token(text, asked + lifetime, lifetime, roles_of(text))
+
+
+# --- the methods ---------------------------------------------------------------------------------------------------
+
+
+class _Method:
+    """How an app proves who it is."""
+
+    def __init__(self, connection: Connection, transport: Transport, redactor: Redactor) -> None:
+        self.connection = connection
+        self.transport = transport
+        self.redactor = redactor
+
+    def ask(self, claims: str | None) -> Mapping[str, Any]:
+        """The token endpoint's answer."""
+        target, identity = self.connection.target, self.connection.identity
+        # A new one each time: MSAL's memory of tokens and refusals lives in it.
+        app = _msal().ConfidentialClientApplication(
+            identity.client_id,
+            client_credential=self.credential(),
+            authority=f"{target.authority_url}/{identity.tenant_id}",
+            # What is no Microsoft host would be asked of login.microsoftonline.com, a known one needs no asking.
+            instance_discovery=False,
+            # An environment variable of MSAL's would lead elsewhere.
+            azure_region=False,
+            http_client=_Http(self.connection, self.transport, self.redactor),
+        )
+        answer = app.acquire_token_for_client(scopes=[target.scope], claims_challenge=claims)
+        return checked(answer, self.connection, self.redactor)
+
+    def credential(self) -> Any:
+        """What MSAL calls client_credential."""
+        raise NotImplementedError
+
+
+class _ClientSecret(_Method):
+    def credential(self) -> str:
+        source = self.connection.identity.secret
+        if source is None:
+            raise CredentialError(
+                "There is no client secret to sign in with.",
+                "Give client_secret, or name a stored credential that has one.",
+                code="credential.secret_missing",
+            )
+        secret = source.read()
+        self.redactor.add(secret)
+        return secret
+
+
+class _Certificate(_Method):
+    def credential(self) -> dict[str, str]:
+        from .certificates import load
+
+        identity = self.connection.identity
+        password = identity.certificate_password.read() if identity.certificate_password else None
+        self.redactor.add(password)
+        loaded = load(identity.certificate_path or "", password, self.transport.server_now())
+        found = {"private_key": loaded.key_pem, "public_certificate": loaded.certificate_pem}
+        if _version(_msal()) < (1, 35):
+            # Before that, MSAL took the SHA-1 thumbprint, and nothing else.
+            found["thumbprint"] = loaded.sha1
+        return found
+
+
+class _WorkloadIdentity(_Method):
+    def credential(self) -> dict[str, Callable[[], str]]:
+        return {"client_assertion": self._read}
+
+    def _read(self) -> str:
+        from .secrets import FileSecret
+
+        # Kubernetes writes a new token into it every hour.
+        assertion = FileSecret(self.connection.identity.federated_token_file or "").read()
+        self.redactor.add(assertion)
+        return assertion
+
+
+class _ManagedIdentity(_Method):
+    def ask(self, claims: str | None) -> Mapping[str, Any]:
+        msal = _msal()
+        if not hasattr(msal, "ManagedIdentityClient"):
+            raise AuthError(
+                f"The installed msal {msal.__version__} knows no managed identities.",
+                "Install msal 1.29 or later on the host where this runs.",
+                code="auth.msal_too_old",
+            )
+        identity = self.connection.identity
+        who = (
+            msal.UserAssignedManagedIdentity(client_id=identity.client_id)
+            if identity.client_id
+            else msal.SystemAssignedManagedIdentity()
+        )
+        session = _local_session(self.connection.http.timeout)
+        scope = self.connection.target.scope
+        resource = scope[: -len("/.default")] if scope.endswith("/.default") else scope
+        try:
+            client = msal.ManagedIdentityClient(who, http_client=session)
+            answer = client.acquire_token_for_client(resource=resource)
+        except (OSError, ValueError) as error:
+            raise _no_managed_identity(type(error).__name__) from error
+        finally:
+            session.close()
+        if "access_token" not in answer:
+            said = str(answer.get("error_description") or answer.get("error") or "no reason was given")
+            raise _no_managed_identity(self.redactor.text(said.splitlines()[0][:300]).rstrip("."))
+        return answer  # type: ignore[no-any-return]
+
+
+def _no_managed_identity(reason: str) -> AuthError:
+    return AuthError(
+        f"This host's managed identity gave no token: {reason}.",
+        "Check that this host runs in Azure (or has Azure Arc), that a managed identity is assigned to it, and for a"
+        " user-assigned one that client_id is its client ID.",
+        code="auth.managed_identity",
+    )
+
+
+_METHODS: dict[str, type[_Method]] = {
+    "client_secret": _ClientSecret,
+    "certificate": _Certificate,
+    "workload_identity": _WorkloadIdentity,
+    "managed_identity": _ManagedIdentity,
+}
+
+
+# --- MSAL ----------------------------------------------------------------------------------------------------------
+
+
+def _msal() -> Any:
+    try:
+        import msal  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise DependencyError("msal") from None
+    return msal
+
+
+def _version(module: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(module.__version__).split(".")[:2] if part.isdigit())
+
+
+class _Response:
+    """What MSAL needs of an answer. Only good ones get here."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.status_code = reply.status
+        self.headers = reply.headers
+        self.text = reply.body.decode("utf-8-sig")
+
+    def raise_for_status(self) -> None:
+        """Nothing: see _Http."""
+
+
+class _Http:
+    """The HTTP client that MSAL uses. Answers that are not good never reach MSAL."""
+
+    def __init__(self, connection: Connection, transport: Transport, redactor: Redactor) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._redactor = redactor
+        self._hosts = {urlsplit(connection.target.authority_url).netloc}
+        if connection.target.authority_url == CLOUDS[connection.target.cloud].authority:
+            # Microsoft sends a tenant of another cloud there.
+            self._hosts |= {urlsplit(cloud.authority).netloc for cloud in CLOUDS.values()}
+
+    def get(self, url: str, params: Any = None, headers: Any = None, **unused: Any) -> _Response:
+        return self._ask("GET", url, params, None, headers)
+
+    def post(self, url: str, params: Any = None, data: Any = None, headers: Any = None, **unused: Any) -> _Response:
+        return self._ask("POST", url, params, data, headers)
+
+    def close(self) -> None:
+        """Nothing: the transport outlives MSAL."""
+
+    def _ask(self, method: str, url: str, params: Any, data: Any, headers: Any) -> _Response:
+        self._check_address(url)
+        for name in ("client_secret", "client_assertion"):
+            value = (data or {}).get(name)
+            self._redactor.add(value.decode("ascii") if isinstance(value, bytes) else value)
+        reply = self._transport.request(
+            method,
+            url,
+            list((params or {}).items()),
+            data=data,
+            headers={name: text for name, text in (headers or {}).items() if text},
+        )
+        body = self._body(reply)
+        if reply.status != 200:
+            raise explain(body, self._connection, self._redactor)
+        return _Response(reply)
+
+    def _check_address(self, url: str) -> None:
+        """The secret goes where discovery says; that has to be a login host, over TLS."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" or parts.netloc not in self._hosts:
+            raise TransportError(
+                f"{urlsplit(self._connection.target.authority_url).netloc} names {parts.scheme}://{parts.netloc} as the"
+                " place to send the secret to, which is another host.",
+                "Check authority_url and proxy: secrets go to Microsoft's login hosts, or to authority_url itself, only.",
+                code="network.foreign_login",
+            )
+
+    def _body(self, reply: Reply) -> Mapping[str, Any]:
+        try:
+            body = json.loads(reply.body.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            body = None
+        if isinstance(body, dict) and (reply.status == 200 or "error" in body):
+            return body
+        line = self._redactor.text(first_line(reply.body))
+        raise TransportError(
+            f"{place(reply.url)} answered {reply.status} with something that does not come from Microsoft Entra ID"
+            + (f"; it begins: {line}" if line else " (it is empty)."),
+            "A proxy's sign-in page or a wrong address looks like this: check proxy, authority_url and cloud.",
+            code="network.not_entra",
+        )
+
+
+def checked(answer: Any, connection: Connection, redactor: Redactor) -> Mapping[str, Any]:
+    """MSAL's answer, which holds a token. AuthError where it does not."""
+    if isinstance(answer, Mapping) and isinstance(answer.get("access_token"), str) and answer["access_token"]:
+        return answer
+    raise explain(answer if isinstance(answer, Mapping) else {}, connection, redactor)
+
+
+def _local_session(timeout: int) -> Any:
+    """For the metadata address of this very host: no proxy, no ~/.netrc, no other CA may come between."""
+    try:
+        import requests
+    except ImportError:
+        raise DependencyError("requests") from None
+
+    class LocalSession(requests.Session):
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            kwargs.setdefault("timeout", timeout)
+            return super().request(*args, **kwargs)
+
+    session = LocalSession()
+    session.trust_env = False
+    return session
+
+
+# --- texts inside texts --------------------------------------------------------------------------------------------
+
+
+def _seconds(value: Any) -> int:
+    """expires_in, which some endpoints write as text."""
+    try:
+        return max(0, int(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        return _DEFAULT_SECONDS
+
+
+def plain_claims(text: str | None) -> str | None:
+    """The claims of a challenge as JSON; None where they are none (a new token is worth a try all the same)."""
+    if not text:
+        return None
+    if not text.lstrip().startswith("{"):
+        try:
+            text = _unbase64(text).decode("utf-8")
+        except ValueError:
+            return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return text if isinstance(value, dict) else None
+
+
+def roles_of(token: str) -> tuple[str, ...]:
+    """The roles that a token's payload claims; none for one that can't be read. The API alone decides what counts."""
+    try:
+        claims = json.loads(_unbase64(token.split(".")[1]))
+    except (IndexError, ValueError, RecursionError):
+        return ()
+    roles = claims.get("roles") if isinstance(claims, dict) else None
+    return tuple(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else ()
+
+
+def _unbase64(text: str) -> bytes:
+    """Base64 in either alphabet, with or without padding. ValueError."""
+    plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
