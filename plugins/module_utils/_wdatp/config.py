@@ -16,13 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, known_host, no_china, serves
-from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id
-from .errors import OptionError
-from .options import IDENTITY, PATIENCE, SELECTION, TARGET, Option
+from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id, listing, same_text
+from .errors import CredentialError, OptionError
+from .options import CONFIG_DIR, IDENTITY, PATIENCE, SELECTION, TARGET, Option
 from .secrets import GivenSecret, SecretSource
 
 _IDENTITY_NAMES = tuple(option.name for option in IDENTITY)
-_TARGET_NAMES = tuple(option.name for option in TARGET)
+# The options by which `auth_method: auto` tells the ways apart.
+_DECIDING = ("client_secret", "client_certificate_path", "federated_token_file")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?", re.ASCII)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -89,12 +90,12 @@ def resolve(options: Mapping[str, Any], environ: Mapping[str, str] | None = None
     given = {name: value for name, value in options.items() if value is not None and value != ""}
     stored = _stored_credential(given, env)
     if stored is None:
-        chain: list[Mapping[str, Any]] = [given, _from_environment(IDENTITY + TARGET + SELECTION, env)]
-        identities = [(_inline_identity(chain), _first(chain, "organization"))]
+        chain: list[Mapping[str, Any]] = [given, from_environment(IDENTITY + TARGET + SELECTION, env)]
+        identities = [(_inline_identity(chain, _sought(given, env)), _first(chain, "organization"))]
     else:
         # The environment's identity would belong to somebody else.
-        chain = [given, stored.settings(), _from_environment(TARGET + SELECTION, env)]
-        identities = _stored_identities(stored, _first(chain, "organization"))
+        chain = [given, stored.settings(), from_environment(TARGET + SELECTION, env)]
+        identities = _stored_identities(stored, _first(chain, "organization"), env)
     target = _target(chain, given, stored)
     http = _http(chain, options)
     name = stored.name if stored else None
@@ -105,7 +106,7 @@ def resolve_one(options: Mapping[str, Any], environ: Mapping[str, str] | None = 
     """As resolve, where one tenant is wanted; several are an error that lists them."""
     found = resolve(options, environ)
     if len(found) > 1:
-        names = ", ".join(f"{item.organization} ({item.identity.tenant_id})" for item in found)
+        names = listing([f"{item.organization} ({item.identity.tenant_id})" for item in found])
         raise OptionError(
             f"The credential {found[0].credential} serves several tenants: {names}.",
             "Set organization to one of them.",
@@ -117,7 +118,8 @@ def resolve_one(options: Mapping[str, Any], environ: Mapping[str, str] | None = 
 # --- whose identity -----------------------------------------------------------------------------------------------
 
 
-def _from_environment(options: tuple[Option, ...], env: Mapping[str, str]) -> dict[str, Any]:
+def from_environment(options: tuple[Option, ...], env: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment says about these options, by name."""
     found: dict[str, Any] = {}
     for option in options:
         text = env.get(option.env, "") if option.env else ""
@@ -148,7 +150,7 @@ def _first(chain: list[Mapping[str, Any]], name: str) -> Any:
 def _stored_credential(given: Mapping[str, Any], env: Mapping[str, str]) -> Credential | None:
     """The stored credential that is meant: by name, else by host or organization, unless an identity is inline."""
     inline = [name for name in _IDENTITY_NAMES if name in given]
-    store = CredentialStore(given.get("config_dir") or "/etc/wdatp")
+    store = CredentialStore(given.get("config_dir") or env.get(CONFIG_DIR.env) or CONFIG_DIR.default)
     name = given.get("credential")
     if name:
         if inline:
@@ -160,11 +162,16 @@ def _stored_credential(given: Mapping[str, Any], env: Mapping[str, str]) -> Cred
         return store.load(name)
     if inline:
         return None
-    host = given.get("host") or env.get("WDATP_HOST")
-    organization = given.get("organization") or env.get("WDATP_ORGANIZATION")
+    host, organization = _wanted(given, env)
     if not host and not organization:
         return None
-    found = store.find(host, organization)
+    try:
+        found = store.find(host, organization)
+    except CredentialError:
+        if env.get("WDATP_TENANT_ID"):
+            # An account that may not read the store can still work with the environment's identity.
+            return None
+        raise
     if len(found) > 1:
         what = f"host {host}" if host else f"organization {organization}"
         raise OptionError(
@@ -175,8 +182,24 @@ def _stored_credential(given: Mapping[str, Any], env: Mapping[str, str]) -> Cred
     return found[0] if found else None
 
 
-def _stored_identities(stored: Credential, organization: str | None) -> list[tuple[Identity, str | None]]:
-    method = _method(stored.auth_method, stored.settings())
+def _wanted(given: Mapping[str, Any], env: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The host and the organization by which a stored credential is looked for."""
+    host = given.get("host") or env.get("WDATP_HOST")
+    return host or None, given.get("organization") or env.get("WDATP_ORGANIZATION") or None
+
+
+def _sought(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """What no stored credential fits, for a message; empty where none was looked for."""
+    host, organization = _wanted(given, env)
+    return " and ".join(
+        f"the {name} {value}" for name, value in (("host", host), ("organization", organization)) if value
+    )
+
+
+def _stored_identities(
+    stored: Credential, organization: str | None, env: Mapping[str, str]
+) -> list[tuple[Identity, str | None]]:
+    method = method_of(stored.auth_method, stored.settings())
     identity = Identity(
         tenant_id="",
         client_id=stored.client_id or "",
@@ -184,13 +207,14 @@ def _stored_identities(stored: Credential, organization: str | None) -> list[tup
         secret=stored.secret_source(),
         certificate_path=stored.client_certificate_path,
         certificate_password=stored.certificate_password_source(),
-        federated_token_file=stored.federated_token_file,
+        federated_token_file=stored.federated_token_file or env.get("AZURE_FEDERATED_TOKEN_FILE") or None,
     )
     tenants = stored.tenants_for(organization)
     return [(replace(identity, tenant_id=tenant_id), name) for tenant_id, name in tenants]
 
 
-def _method(wanted: str | None, has: Mapping[str, Any]) -> str:
+def method_of(wanted: str | None, has: Mapping[str, Any]) -> str:
+    """The way to authenticate: as wanted, else by what there is."""
     if wanted and wanted != "auto":
         return wanted
     if has.get("client_certificate_path"):
@@ -200,9 +224,11 @@ def _method(wanted: str | None, has: Mapping[str, Any]) -> str:
     return "workload_identity"
 
 
-def _inline_identity(chain: list[Mapping[str, Any]]) -> Identity:
+def _inline_identity(chain: list[Mapping[str, Any]], sought: str) -> Identity:
     values = {name: _first(chain, name) for name in _IDENTITY_NAMES}
-    method = _method(values["auth_method"], values)
+    # What was given decides; the environment only where nothing that could decide was given.
+    deciding = next((level for level in chain if any(level.get(name) for name in _DECIDING)), {})
+    method = method_of(values["auth_method"], deciding)
     needed = {
         "client_secret": ("tenant_id", "client_id", "client_secret"),
         "certificate": ("tenant_id", "client_id", "client_certificate_path"),
@@ -213,7 +239,8 @@ def _inline_identity(chain: list[Mapping[str, Any]]) -> Identity:
     if missing:
         names = {option.name: option.env for option in IDENTITY}
         raise OptionError(
-            f"No identity: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+            f"No identity: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            + (f", and no stored credential fits {sought}." if sought else "."),
             "Name a stored credential with credential, or give "
             + ", ".join(f"{name} (or {names[name]} in the environment)" for name in missing)
             + ".",
@@ -239,7 +266,7 @@ def _inline_identity(chain: list[Mapping[str, Any]]) -> Identity:
 
 def _target(chain: list[Mapping[str, Any]], given: Mapping[str, Any], stored: Credential | None) -> Target:
     cloud_name, api = _first(chain, "cloud"), _first(chain, "api")
-    host = _first([chain[0], chain[-1]], "host")
+    host = given.get("host") or _environment_host(chain[-1].get("host"), stored)
     if host:
         host = check_host(host)
         known = known_host(host)
@@ -263,13 +290,20 @@ def _target(chain: list[Mapping[str, Any]], given: Mapping[str, Any], stored: Cr
     )
 
 
+def _environment_host(host: str | None, stored: Credential | None) -> str | None:
+    """The environment's host, unless it is none of those that the stored credential is associated with."""
+    if host and stored and stored.hosts and not any(same_text(host, name) for name in stored.hosts):
+        return None
+    return host
+
+
 def _associated_host(hosts: tuple[str, ...], api: str | None) -> tuple[str | None, str | None]:
-    """The host to ask, of those associated with a credential; a single one also decides the API."""
-    if api is None and len(hosts) == 1:
-        known = known_host(hosts[0])
-        return hosts[0], known[0] if known else None
-    wanted = api or DEFAULT_API
-    return next((host for host in hosts if serves(host, wanted)), None), api
+    """The host to ask, of those associated with a credential, and the API, which it decides where nothing else does."""
+    fitting = next((host for host in hosts if serves(host, api or DEFAULT_API)), None)
+    if fitting or api:
+        return fitting, api
+    known = known_host(hosts[0])
+    return hosts[0], known[0] if known else None
 
 
 def _cloud(name: str) -> Any:
@@ -328,6 +362,15 @@ def check_url(text: str, option: str) -> str:
     return f"https://{parts.netloc}"
 
 
+def check_definition(stored: Credential) -> None:
+    """OptionError where a credential's own settings contradict each other or make no sense."""
+    check_proxy(stored.proxy)
+    for host in stored.hosts:
+        known_host(check_host(host))
+    # The proxy's password, which settings() would read, may not be stored yet.
+    _target([{}, replace(stored, proxy=None).settings(), {}], {}, stored)
+
+
 # --- how ----------------------------------------------------------------------------------------------------------
 
 
@@ -367,5 +410,7 @@ def check_proxy(text: str | None) -> str | None:
     except ValueError:
         good = False
     if not good:
-        raise OptionError("proxy: the address is not usable.", "Write http://host:port, or http://user:password@host:port.")
+        raise OptionError(
+            "proxy: the address is not usable.", "Write http://host:port, or http://user:password@host:port."
+        )
     return url

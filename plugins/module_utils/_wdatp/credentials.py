@@ -1,24 +1,38 @@
 # Copyright (c) 2026 secops.defender contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stored credentials: definitions under `config_dir`, their secrets apart from them in files of mode 0600."""
+"""Stored credentials: definitions under `config_dir`, their secrets apart from them in files of mode 0600.
+
+    <config_dir>/credentials/<name>.json    the definition, without any secret (0640)
+    <config_dir>/secrets/<name>.secret      the secrets that were given, if any (0600, the directory 0700)
+
+New files and directories belong to the owner of the directory that they are made in, so that an account without
+privileges can use what root defines for it. What wdatp_credential makes of its options is in definitions.py.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from .errors import CredentialError, OptionError
 from .secrets import EnvironmentSecret, FileSecret, SecretSource
 
+# The version of the definition's form; a definition with a higher one is from a newer collection.
+SCHEMA = 1
+# The names under which the secrets' file keeps what was given.
+CLIENT_SECRET, CERTIFICATE_PASSWORD, PROXY_PASSWORD = "client_secret", "client_certificate_password", "proxy_password"
+
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
-SCHEMA = 1
 
 
 def check_name(text: str, option: str = "name") -> str:
@@ -26,9 +40,13 @@ def check_name(text: str, option: str = "name") -> str:
     if not _NAME.fullmatch(text):
         raise OptionError(
             f"{option}: {text!r} can't be a credential's name.",
-            "Use letters, digits, dots, hyphens and underscores, at most 64, beginning and ending with a letter or digit.",
+            "Use letters, digits, dots, hyphens and underscores, at most 64; begin and end with a letter or digit.",
         )
     return text
+
+
+def is_guid(text: str) -> bool:
+    return _GUID.fullmatch(text) is not None
 
 
 def check_tenant_id(text: str) -> str:
@@ -36,7 +54,7 @@ def check_tenant_id(text: str) -> str:
     if not _GUID.fullmatch(text) and not _DOMAIN.fullmatch(text):
         raise OptionError(
             f"tenant_id: {text!r} is neither a GUID nor a domain name.",
-            "Copy the Directory (tenant) ID from the overview page of the app registration in the Entra admin center.",
+            "Copy the Directory (tenant) ID from the app registration's overview page in the Entra admin center.",
         )
     return text
 
@@ -46,7 +64,7 @@ def check_client_id(text: str) -> str:
     if not _GUID.fullmatch(text):
         raise OptionError(
             f"client_id: {text!r} is not a GUID.",
-            "Copy the Application (client) ID from the overview page of the app registration in the Entra admin center.",
+            "Copy the Application (client) ID from the app registration's overview page in the Entra admin center.",
         )
     return text
 
@@ -59,7 +77,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Credential:
-    """A definition as it is stored; no secret is in it."""
+    """A definition as it is stored; no secret is in it, only the names of those that are kept for it."""
 
     name: str
     description: str | None = None
@@ -69,3 +87,448 @@ class Credential:
     tenants: tuple[Tenant, ...] = ()
     client_id: str | None = None
     hosts: tuple[str, ...] = ()
+    client_certificate_path: str | None = None
+    federated_token_file: str | None = None
+    client_secret_file: str | None = None
+    cloud: str | None = None
+    api: str | None = None
+    api_url: str | None = None
+    authority_url: str | None = None
+    scope: str | None = None
+    ca_path: str | None = None
+    validate_certs: bool | None = None
+    # Without its password, which is one of the secrets.
+    proxy: str | None = None
+    secrets: tuple[str, ...] = ()
+    # Where those are.
+    secrets_path: str = field(default="", repr=False, compare=False)
+
+    def settings(self) -> dict[str, Any]:
+        """What this credential says about its use, by option name. Reads the proxy's password where there is one."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in _SETTINGS}
+        if self.proxy and PROXY_PASSWORD in self.secrets:
+            values["proxy"] = join_proxy(self.proxy, self._stored(PROXY_PASSWORD).read())
+        return values
+
+    def secret_source(self) -> SecretSource:
+        """The client secret; the environment's where none was given."""
+        if self.client_secret_file:
+            return FileSecret(self.client_secret_file)
+        if CLIENT_SECRET in self.secrets:
+            return self._stored(CLIENT_SECRET)
+        return EnvironmentSecret("WDATP_CLIENT_SECRET")
+
+    def certificate_password_source(self) -> SecretSource | None:
+        """The private key's password; None for a key that has none."""
+        if CERTIFICATE_PASSWORD in self.secrets:
+            return self._stored(CERTIFICATE_PASSWORD)
+        name = "WDATP_CLIENT_CERTIFICATE_PASSWORD"
+        return EnvironmentSecret(name) if os.environ.get(name) else None
+
+    def _stored(self, kind: str) -> StoredSecret:
+        return StoredSecret(self.secrets_path, kind, self.name)
+
+    def served(self) -> list[tuple[str, str | None]]:
+        """(tenant, organization) of all customers whom this credential serves."""
+        if self.tenants:
+            return [(tenant.tenant_id, tenant.organization) for tenant in self.tenants]
+        return [(self.tenant_id or "", self.organization)]
+
+    def serves(self, organization: str) -> bool:
+        return any(same_text(organization, name) for _tenant_id, name in self.served())
+
+    def tenants_for(self, organization: str | None) -> list[tuple[str, str | None]]:
+        """(tenant, organization) of the one that is meant, of all where none is."""
+        served = self.served()
+        if organization is None:
+            return served
+        found = [(tenant_id, name) for tenant_id, name in served if same_text(organization, name)]
+        if not found:
+            names = [name for _tenant_id, name in served if name]
+            raise OptionError(
+                f"The credential {self.name} has no organization {organization!r}"
+                + (f"; it has {listing(names)}." if names else ": its definition names none."),
+                "Set organization to one of them."
+                if names
+                else "Leave organization out, or set it in the credential's definition (wdatp_credential).",
+                code="credential.organization",
+            )
+        return found
+
+    def label(self) -> str:
+        """The name with the organizations, for messages."""
+        names = [name for _tenant_id, name in self.served() if name]
+        if not names:
+            return self.name
+        return f"{self.name} (organization {listing(names)})"
+
+    def describe(self) -> dict[str, Any]:
+        """The form in which results show a credential."""
+        shown = {name: getattr(self, name) for name in ("name", *_TEXTS, "validate_certs")}
+        return {
+            **shown,
+            "tenants": [{"tenant_id": item.tenant_id, "organization": item.organization} for item in self.tenants],
+            "hosts": list(self.hosts),
+            "secret": "client_secret_file" if self.client_secret_file else self._kept(CLIENT_SECRET),
+            "certificate_password": self._kept(CERTIFICATE_PASSWORD),
+            "proxy_password": self._kept(PROXY_PASSWORD),
+        }
+
+    def _kept(self, kind: str) -> str:
+        return "file" if kind in self.secrets else "none"
+
+
+_TEXTS = (
+    "description",
+    "auth_method",
+    "tenant_id",
+    "organization",
+    "client_id",
+    "client_certificate_path",
+    "federated_token_file",
+    "client_secret_file",
+    "cloud",
+    "api",
+    "api_url",
+    "authority_url",
+    "scope",
+    "ca_path",
+    "proxy",
+)
+_SETTINGS = (
+    *_TEXTS[_TEXTS.index("cloud") :],
+    "validate_certs",
+    "organization",
+    "client_certificate_path",
+    "federated_token_file",
+)
+# Longer lists of names help nobody in a message.
+_LISTED = 20
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names for a message."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def same_text(left: str, right: str | None) -> bool:
+    """Whether two names of hosts or organizations mean the same one."""
+    return right is not None and left.strip().casefold() == right.strip().casefold()
+
+
+def split_proxy(url: str) -> tuple[str, str | None]:
+    """(address without password, the password as it is written there)."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url, None
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}@{place}")), parts.password
+
+
+def join_proxy(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    user, _at, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}"))
+
+
+class StoredSecret:
+    """One of the secrets of a stored credential."""
+
+    def __init__(self, path: str, kind: str, credential: str) -> None:
+        self.path = path
+        self._kind = kind
+        self._credential = credential
+
+    def read(self) -> str:
+        secret = read_secrets(self.path).get(self._kind)
+        if secret is None:
+            raise CredentialError(
+                f"The file {self.path} does not hold the {self._kind} of the credential {self._credential}.",
+                f"Give it again with wdatp_credential: name {self._credential}, {self._kind}.",
+                code="credential.secret_missing",
+            )
+        return secret
+
+    def describe(self) -> str:
+        return f"the credential store, file {self.path}"
+
+
+def read_secrets(path: str) -> dict[str, str]:
+    """All secrets of a stored credential by kind; none where the file is missing."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            values = json.load(stream)
+        good = isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CredentialError(
+            f"The secrets' file {path} can't be read: {error.strerror}.",
+            "Run this as the user who owns the file, or as root (become: true).",
+            code="credential.denied",
+        ) from None
+    except ValueError:
+        # The decoder's error would hold the text.
+        good = False
+    if not good:
+        raise CredentialError(
+            f"The secrets' file {path} is broken.",
+            "Remove it and give the secret again with wdatp_credential.",
+            code="credential.broken",
+        )
+    return dict(values)
+
+
+class CredentialStore:
+    """The credentials under one `config_dir`. Nothing is made there before the first save."""
+
+    def __init__(self, config_dir: str) -> None:
+        self.config_dir = os.path.abspath(config_dir)
+        self._definitions = os.path.join(self.config_dir, "credentials")
+        self._secrets = os.path.join(self.config_dir, "secrets")
+
+    def definition_path(self, name: str) -> str:
+        return os.path.join(self._definitions, f"{name}.json")
+
+    def secrets_path(self, name: str) -> str:
+        return os.path.join(self._secrets, f"{name}.secret")
+
+    # --- reading
+
+    def load(self, name: str) -> Credential:
+        """CredentialError where there is none of this name; it lists those that are there."""
+        found = self.get(check_name(name, "credential"))
+        if found is not None:
+            return found
+        names = self.names()
+        raise CredentialError(
+            f"There is no stored credential {name!r} under {self.config_dir}"
+            + (f"; there are {listing(names)}." if names else ": the store is empty."),
+            "Name one of them, or define it with the module secops.defender.wdatp_credential"
+            " (on this host, as a user who may write there). config_dir says where the store is.",
+            code="credential.unknown",
+        )
+
+    def get(self, name: str) -> Credential | None:
+        path = self.definition_path(name)
+        try:
+            with open(path, encoding="utf-8") as stream:
+                text = stream.read()
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            raise _broken(path, "it is not UTF-8 text") from None
+        except OSError as error:
+            raise _denied(path, error, "read") from error
+        return replace(_parse(name, text, path), secrets_path=self.secrets_path(name))
+
+    def names(self) -> list[str]:
+        try:
+            entries = os.listdir(self._definitions)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _denied(self._definitions, error, "read") from error
+        stems = (entry[: -len(".json")] for entry in entries if entry.endswith(".json"))
+        return sorted(stem for stem in stems if _NAME.fullmatch(stem))
+
+    def all(self) -> list[Credential]:
+        loaded = (self.get(name) for name in self.names())
+        return [item for item in loaded if item is not None]
+
+    def find(self, host: str | None = None, organization: str | None = None) -> list[Credential]:
+        """Those that are associated with the host and serve the organization; None fits all."""
+        return [
+            item
+            for item in self.all()
+            if (host is None or any(same_text(host, name) for name in item.hosts))
+            and (organization is None or item.serves(organization))
+        ]
+
+    def is_private(self, name: str) -> bool:
+        """Whether nobody but their owner can read the secrets; True where there are none."""
+        path = self.secrets_path(name)
+        return not os.path.exists(path) or not (_mode(self._secrets) | _mode(path)) & 0o077
+
+    # --- writing
+
+    def save(self, credential: Credential, secrets: Mapping[str, str]) -> None:
+        """Store a definition and all its secrets, in place of what was there of this name."""
+        path = self.secrets_path(credential.name)
+        with _writing(self.config_dir):
+            _make_directory(self.config_dir, 0o750)
+            _make_directory(self._definitions, 0o750)
+            # A definition never speaks of secrets that are not there yet.
+            if secrets:
+                _make_directory(self._secrets, 0o700, enforce=True)
+                _write(path, json.dumps(dict(secrets)), 0o600)
+            _write(self.definition_path(credential.name), _format(credential), 0o640)
+            if not secrets:
+                _remove(path)
+
+    def remove(self, name: str) -> None:
+        """Remove all that is stored under this name."""
+        with _writing(self.config_dir):
+            _remove(self.definition_path(name))
+            _remove(self.secrets_path(name))
+
+    def has_traces(self, name: str) -> bool:
+        """Whether anything, also something broken, is stored under this name."""
+        return any(os.path.lexists(path) for path in (self.definition_path(name), self.secrets_path(name)))
+
+
+# --- the definition's form ----------------------------------------------------------------------------------------
+
+
+def _format(credential: Credential) -> str:
+    values: dict[str, Any] = {"schema": SCHEMA}
+    values.update({name: getattr(credential, name) for name in (*_TEXTS, "validate_certs")})
+    values["tenants"] = [
+        {"tenant_id": item.tenant_id, "organization": item.organization} for item in credential.tenants
+    ]
+    values["hosts"] = list(credential.hosts)
+    values["secrets"] = list(credential.secrets)
+    kept = {name: value for name, value in values.items() if value is not None and value != []}
+    return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+
+
+def _parse(name: str, text: str, path: str) -> Credential:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise _broken(path, str(error)) from None
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
+        raise _broken(path, "it is not the definition of a credential")
+    if values["schema"] > SCHEMA:
+        raise CredentialError(
+            f"The credential {path} was written by a newer version of this collection (form {values['schema']},"
+            f" here {SCHEMA}).",
+            "Use that version on this host too, or remove the credential and define it again.",
+            code="credential.newer",
+        )
+    try:
+        return Credential(
+            name=name,
+            validate_certs=_typed(values, "validate_certs", bool),
+            tenants=tuple(
+                Tenant(check_tenant_id(item["tenant_id"]), str(item["organization"]))
+                for item in _typed(values, "tenants", list) or ()
+            ),
+            hosts=_names(values, "hosts"),
+            secrets=_names(values, "secrets"),
+            **{key: _typed(values, key, str) for key in _TEXTS},
+        )
+    except (KeyError, TypeError) as error:
+        raise _broken(path, f"{error} is missing or of the wrong type") from None
+    except OptionError as error:
+        raise _broken(path, error.message) from None
+
+
+def _typed(values: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = values.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(key)
+    return value
+
+
+def _names(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    names = _typed(values, key, list) or []
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(key)
+    return tuple(names)
+
+
+def _broken(path: str, why: str) -> CredentialError:
+    return CredentialError(
+        f"The credential {path} is broken: {why}.",
+        "Define it again with the module secops.defender.wdatp_credential, or remove the file.",
+        code="credential.broken",
+    )
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _denied(path: str, error: OSError, doing: str) -> CredentialError:
+    return CredentialError(
+        f"The credential store {path} can't be {doing}: {error.strerror}.",
+        "Run this as a user who may (become: true for /etc/wdatp), or set config_dir to a directory of your own.",
+        code="credential.denied",
+    )
+
+
+@contextmanager
+def _writing(directory: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _denied(str(error.filename or directory), error, "written") from error
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode & 0o777
+    except OSError:
+        return 0
+
+
+def _make_directory(path: str, mode: int, enforce: bool = False) -> None:
+    """Make a directory of this mode; one that is there already keeps its own, unless `enforce` tightens it."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not enforce or not _mode(path) & ~mode:
+            return
+        os.chmod(path, mode)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _give_to_owner_of(os.path.dirname(path), descriptor)
+        # The process's umask may have taken away bits.
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    """Put a file in place as a whole; at no moment can anybody read it who may not read it in the end."""
+    directory = os.path.dirname(path)
+    # mkstemp makes files of mode 0600, and never opens one that is there.
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=directory)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            _give_to_owner_of(directory, descriptor)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync(directory)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    _sync(os.path.dirname(path))
+
+
+def _give_to_owner_of(directory: str, descriptor: int) -> None:
+    if os.geteuid() == 0:
+        owner = os.stat(directory)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _sync(directory: str) -> None:
+    """Make a rename or removal durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
