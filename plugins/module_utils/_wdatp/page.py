@@ -13,14 +13,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json.decoder import WHITESPACE, scanstring  # type: ignore[attr-defined]
-from json.scanner import make_scanner  # type: ignore[attr-defined]
+from json.scanner import make_scanner
 from typing import Any, NamedTuple
 
 from .errors import TransportError
 
+# How a version, or an id, begins that was made from the content, for want of a better one.
+CONTENT = "sha256:"
+
 _BOM = b"\xef\xbb\xbf"
 # Control characters inside strings are not JSON, but losing a page for one would be worse.
-_scan = make_scanner(json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str))
+_scan = make_scanner(json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str))  # type: ignore[arg-type]
 _skip = WHITESPACE.match
 
 Fields = dict[str, Any]

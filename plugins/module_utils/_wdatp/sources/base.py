@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from ..errors import OptionError
-from ..page import Event, Fields, text_of
+from ..page import CONTENT, Event, Fields, text_of
 from ..times import format_time, parse_time
 
 Params = list[tuple[str, str]]
@@ -125,18 +125,18 @@ class Source(ABC):
         """(id, update time) of a row, as Microsoft writes them; empty where it has none."""
 
     def event(self, raw: bytes, fields: Fields) -> Event:
-        """A row as an event. A row without id gets one from its content; without a time it has ticks -1."""
+        """A row as an event. Its content stands in for an id or a time that is missing; ticks are -1 then."""
         event_id, version = self.identify(fields)
-        if not event_id:
-            event_id = "sha256:" + hashlib.sha256(raw).hexdigest()
         try:
             ticks = parse_time(version)
         except ValueError:
-            ticks = -1
-        return Event(ticks, event_id, version, raw)
+            ticks, version = -1, content_name(raw)
+        return Event(ticks, event_id or content_name(raw), version, raw)
 
     def is_wanted(self, fields: Fields) -> bool:
         """Whether a row passes the filters that the API could not apply itself."""
+        if not self._local:
+            return True
         return all(text_of(fields.get(field)).lower() in values for field, values in self._local.items())
 
 
@@ -176,6 +176,10 @@ class ODataSource(Source):
 
     def identify(self, fields: Fields) -> tuple[str, str]:
         return text_of(fields.get("id")), text_of(fields.get(self.time_field))
+
+
+def content_name(raw: bytes) -> str:
+    return CONTENT + hashlib.sha256(raw).hexdigest()
 
 
 def odata_string(text: str) -> str:

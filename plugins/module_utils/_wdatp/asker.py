@@ -1,0 +1,74 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks one API the walker's questions: from spans to HTTP, from answers to events."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from .client import Client, first_line
+from .errors import ApiError, TransportError
+from .page import parse_page
+from .paging import Answer
+from .sources.base import Params, Source, Span
+from .transport import Reply
+
+# An answer that is cut off or overwritten on its way is asked for again at once, so many times.
+_BROKEN_TRIES = 3
+# How a next link is refused: expired or unknown tokens.
+_REFUSED = (400, 404, 410)
+
+
+class ApiAsker:
+    def __init__(self, client: Client, source: Source) -> None:
+        self.client = client
+        self.source = source
+
+    def server_now(self) -> int:
+        return self.client.transport.server_now()
+
+    def span(self, span: Span, top: int, skip: int = 0) -> Answer:
+        return self._get(self.source.params(span, top, skip))
+
+    def everything(self, span: Span) -> Answer | None:
+        params = self.source.everything_params(span)
+        return None if params is None else self._get(params)
+
+    def newest(self, span: Span, top: int) -> Answer:
+        return self._get(self.source.newest_params(span, top))
+
+    def link(self, url: str) -> Answer | None:
+        if not self._is_ours(url):
+            return None
+        try:
+            return self._answer(self.client.get_url(url))
+        except ApiError as error:
+            if error.status in _REFUSED:
+                return None
+            raise
+
+    def _is_ours(self, url: str) -> bool:
+        """Our token goes to the API's own address and nowhere else."""
+        link, own = urlsplit(url), urlsplit(self.client.connection.target.api_url)
+        return (link.scheme, link.netloc.lower(), link.path.lower()) == (
+            own.scheme,
+            own.netloc.lower(),
+            self.source.path.lower(),
+        )
+
+    def _get(self, params: Params) -> Answer:
+        for _number in range(_BROKEN_TRIES - 1):
+            try:
+                return self._answer(self.client.get(params))
+            except TransportError as error:
+                if error.code != "network.not_json":
+                    raise
+                self.client.transport.counters.retried += 1
+        return self._answer(self.client.get(params))
+
+    def _answer(self, reply: Reply) -> Answer:
+        source = self.source
+        page = parse_page(reply.body, reply.place, first_line)
+        events = [source.event(raw, fields) for raw, fields in page.rows if source.is_wanted(fields)]
+        return Answer(events, len(page.rows), page.next_link, reply.status == 206)

@@ -1,0 +1,132 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file that grows by whole lines: each event once, also across crashes, and never taking back what a reader has seen.
+
+Before a batch is written, the store notes in the batch's own transaction where in the file it will begin (the intent).
+After a crash the file is compared with the batch from there on, and only what is missing is appended: a torn last line
+is finished, not cut off.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from ..errors import DestinationError
+from ..formats import RENDER, Outgoing
+from ..store import Progress
+
+_MODE = 0o640
+_BLOCK = 1 << 20
+
+
+class FileDestination:
+    """One output file, locked while a run lasts."""
+
+    kind = "file"
+
+    def __init__(self, path: str, text_format: str = "raw") -> None:
+        self.target = path
+        self.format = text_format
+        self._render = RENDER[text_format]
+        self._handle = -1
+
+    # --- open and close --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Opens or creates the file and locks it. DestinationError."""
+        if self._handle >= 0:
+            return
+        try:
+            handle = os.open(self.target, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            raise self._error(error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The entry in the directory has to survive a power cut as well.
+            directory = os.open(os.path.dirname(os.path.abspath(self.target)), os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            os.close(handle)
+            raise self._error(error) from error
+        self._handle = handle
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def intent(self, progress: Progress, batch_id: int) -> Progress:
+        """Where the file stands before a batch: what the store has to know before `write`."""
+        self.open()
+        found = os.fstat(self._handle)
+        return progress._replace(intent=batch_id, position=found.st_size, device=found.st_dev, inode=found.st_ino)
+
+    def write(self, progress: Progress, batch: Outgoing) -> Progress:
+        """Appends what the file still lacks of the batch that `progress` intends, down to the disk. DestinationError."""
+        self.open()
+        text = self._render(batch)
+        try:
+            done = self._already_there(progress, text)
+            self._append(memoryview(text)[done:])
+            os.fsync(self._handle)
+        except OSError as error:
+            raise self._error(error) from error
+        return progress._replace(acked=batch.id, intent=None)
+
+    def _append(self, text: memoryview) -> None:
+        while text:
+            text = text[os.write(self._handle, text) :]
+
+    def _already_there(self, progress: Progress, text: bytes) -> int:
+        """How many bytes of the batch the file holds behind the intended position."""
+        found = os.fstat(self._handle)
+        if (found.st_dev, found.st_ino) != (progress.device, progress.inode) or found.st_size <= progress.position:
+            # Nothing was written yet, or the file was moved away or cut short by somebody: the whole batch goes in.
+            return 0
+        done = 0
+        while done < len(text):
+            block = os.pread(self._handle, min(_BLOCK, len(text) - done), progress.position + done)
+            if not block:
+                return done
+            if text[done : done + len(block)] != block:
+                # Somebody else has written there: our part can't be told from theirs, so all of it goes in again.
+                return 0
+            done += len(block)
+        return done
+
+    # --- errors ----------------------------------------------------------------------------------------------------
+
+    def _error(self, error: OSError) -> DestinationError:
+        path = self.target
+        if isinstance(error, BlockingIOError):
+            return DestinationError(
+                f"The output file {path} is being written by another pull.",
+                "Give each pull that runs at the same time a file of its own.",
+                code="destination.busy",
+            )
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DestinationError(
+                f"No space is left for the output file {path}.",
+                "Free space on that file system and run again: the events wait in the outbox.",
+                code="destination.full",
+            )
+        directory = os.path.dirname(os.path.abspath(path))
+        if error.errno == errno.ENOENT or not os.path.isdir(directory):
+            return DestinationError(
+                f"The directory {directory} of the output file does not exist.",
+                "Create it, owned by the user who pulls, or set another path in destinations.",
+                code="destination.no_directory",
+            )
+        return DestinationError(
+            f"The output file {path} can't be written: {error.strerror}.",
+            "Check its path, its owner and its rights.",
+            code="destination.not_writable",
+        )

@@ -1,0 +1,53 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is written for an event: its raw JSON text on one line, or an envelope around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+FORMATS = ("raw", "envelope")
+
+
+class Outgoing(NamedTuple):
+    """A batch of events on its way to the destinations, as the outbox keeps it."""
+
+    id: int
+    # how many events
+    size: int
+    # RFC 3339, of this host
+    received_at: str
+    # The first event's place in the order of all events of this store.
+    first_sequence: int
+    # credential, organization, tenant_id, api
+    origin: dict[str, str | None]
+    ids: list[str]
+    # Each event on a line of its own, with its line end.
+    lines: bytes
+
+
+def one_line(raw: bytes) -> bytes:
+    """The JSON text on one line. Line ends stand only between tokens (RFC 8259, section 7), so a blank does as well."""
+    if b"\n" in raw or b"\r" in raw:
+        raw = raw.replace(b"\r", b" ").replace(b"\n", b" ")
+    return raw
+
+
+def _raw(batch: Outgoing) -> bytes:
+    return batch.lines
+
+
+def _envelope(batch: Outgoing) -> bytes:
+    common = json.dumps({**batch.origin, "received_at": batch.received_at}, ensure_ascii=False)[1:-1]
+    found = []
+    for number, (event_id, line) in enumerate(zip(batch.ids, batch.lines.split(b"\n"))):
+        own = f'"event_id": {json.dumps(event_id, ensure_ascii=False)}, "sequence": {batch.first_sequence + number}'
+        head = f'{{"wdatp": {{{common}, {own}}}, "alert": '.encode("utf-8", "surrogatepass")
+        found.append(head + line + b"}\n")
+    return b"".join(found)
+
+
+RENDER: dict[str, Callable[[Outgoing], bytes]] = {"raw": _raw, "envelope": _envelope}

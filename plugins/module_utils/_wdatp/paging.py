@@ -1,0 +1,297 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The walk through a window of time: one for all sources, right about ties, with links and without.
+
+The idea. Everything before `low` has been handed over; the walk asks for the span from `low` on and raises `low`.
+It never trusts that an answer is whole because it looks so, only because
+
+* it holds fewer rows than an earlier answer of this walk did, so no limit can have cut it, or
+* the same question without the rows that are known ($skip) brings nothing.
+
+Where an answer may have been cut, the walk goes on
+
+* from the last row's own time, that time included, when the rows came oldest first: any number of ties may lie on
+  the border, the ids known there are left out;
+* with a shorter span, when they did not: a span is made so short that its answer is whole;
+* within one single moment (see `_moment`), where nothing is shorter: by link, by $skip, or by asking without limit.
+
+Next links are only followed where time can't lead on: a position in a list shifts when alerts move in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from .errors import ApiError
+from .page import Event
+from .sources.base import Source, Span
+from .times import SECOND, format_time, now_ticks
+
+# The end of an open window: a Date header has whole seconds, and clocks of a service differ a little.
+_END_SLACK = 2 * SECOND
+# Answers in a row that lead on by link and hold nothing; no service means it seriously beyond.
+_EMPTY_LINKS = 100
+# Spans shorter than this are doubled quickly, so that quiet years cost few requests.
+_GROWTH = 4
+
+Key = tuple[str, str]
+
+
+class Answer(NamedTuple):
+    """One page as the walk sees it: events in the order in which they came, and how many rows there were in all."""
+
+    events: list[Event]
+    rows: int
+    next_link: str | None = None
+    # HTTP 206: the service itself says that something is missing.
+    is_partial: bool = False
+
+
+class Asker(Protocol):
+    """Asks the API one question; each may raise ApiError, AuthError or TransportError."""
+
+    def span(self, span: Span, top: int, skip: int = 0) -> Answer: ...
+
+    def everything(self, span: Span) -> Answer | None: ...
+
+    def link(self, url: str) -> Answer | None:
+        """The page that a link leads to; None where it may not be followed, or is refused."""
+
+    def server_now(self) -> int: ...
+
+
+class Batch(NamedTuple):
+    """Events to keep, oldest first. Everything before the last one's time has been handed over by then."""
+
+    events: list[Event]
+    # False: after a partial answer, the cursor has to stay where it is.
+    moves_cursor: bool
+
+
+def key_of(event: Event) -> Key:
+    return event.id, event.version
+
+
+class Walk:
+    """Iterating yields batches until the window is drained."""
+
+    def __init__(self, source: Source, asker: Asker, window: Span, page_size: int) -> None:
+        self.source = source
+        self.asker = asker
+        self.window = window
+        # How many rows a full answer has: what we ask for, or less once the service was seen to give less.
+        self.full = page_size
+        # The largest answer so far: a smaller one can't have been cut.
+        self.largest = 0
+        self.is_partial = False
+        # The end as far as it is known, and the time at which an open walk has caught up.
+        self._end = window.high
+        self._catch_up_at = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        low, width = self.window.low, None
+        known: set[Key] = set()
+        while True:
+            span = Span(low, self._slice_end(low, width))
+            answer = self._ask(span)
+            self._note_end(answer)
+            inside = self._inside(answer, span)
+            if self._is_whole(answer):
+                yield from self._batch(inside, known)
+                if self._is_last(span):
+                    return
+                low, known = self._after(span), set()
+                width = self._wider(width, answer)
+            elif self._is_ascending(inside) and inside[-1].ticks > low:
+                yield from self._batch(inside, known)
+                low = inside[-1].ticks
+                known = {key_of(event) for event in inside if event.ticks == low}
+                if self._has_caught_up(low):
+                    return
+            elif self._confirms(answer, span):
+                yield from self._batch(inside, known)
+                if self._is_last(span):
+                    return
+                low, known = self._after(span), set()
+                width = self._wider(width, answer)
+            elif self._is_moment(span) or self._starts_crowded(inside, low):
+                moment = Span(low, low + self.source.grain - 1)
+                yield from self._moment(moment, known)
+                if span.high is not None and moment.high == span.high and self._is_last(span):
+                    return
+                low, known = self._after(moment), set()
+            else:
+                width = self._narrower(span, inside)
+
+    # --- what an answer tells --------------------------------------------------------------------------------------
+
+    def _ask(self, span: Span, skip: int = 0) -> Answer:
+        answer = self.asker.span(span, self.full, skip)
+        return self._noted(answer)
+
+    def _noted(self, answer: Answer) -> Answer:
+        self.is_partial = self.is_partial or answer.is_partial
+        links = 0
+        while answer.next_link and not answer.rows:
+            # An empty page with a link: the service has not come to an end yet.
+            links += 1
+            following = self.asker.link(answer.next_link) if links <= _EMPTY_LINKS else None
+            if following is None:
+                return answer._replace(next_link=None)
+            answer = following
+            self.is_partial = self.is_partial or answer.is_partial
+        return answer
+
+    def _is_whole(self, answer: Answer) -> bool:
+        """Whether nothing can be missing from it, by its size alone."""
+        if answer.next_link:
+            return False
+        if answer.rows == 0 or answer.rows < min(self.largest, self.full):
+            return True
+        self.largest = max(self.largest, answer.rows)
+        return False
+
+    def _confirms(self, answer: Answer, span: Span) -> bool:
+        """Whether the same question without the known rows brings nothing, so that the answer was whole."""
+        limit = self.source.skip_limit
+        can_skip = limit is None or limit >= answer.rows
+        if answer.next_link or answer.rows >= self.full or not can_skip:
+            return False
+        rest = self._ask(span, skip=answer.rows)
+        if rest.rows:
+            # The service gives fewer rows than it was asked for.
+            self.full = max(1, answer.rows)
+        return not rest.rows and not rest.next_link
+
+    def _inside(self, answer: Answer, span: Span) -> list[Event]:
+        """The events of a span. One without a readable time counts as of the span's beginning: it must not be lost."""
+        low, high = span
+        events = [
+            event if event.ticks >= 0 else event._replace(ticks=low)
+            for event in answer.events
+            if event.ticks < 0 or (low <= event.ticks and (high is None or event.ticks <= high))
+        ]
+        # A source with a coarse grain asks for a little more than the span.
+        if answer.events and not events and answer.rows >= self.full and self.source.grain == 1:
+            raise ApiError(
+                f"The API {self.source.name} ignored the time filter: its alerts lie outside the time asked for.",
+                "Nothing is lost: the cursor stays. Run again later; if it lasts, report it to Microsoft.",
+                code="api.filter_ignored",
+            )
+        return events
+
+    def _is_ascending(self, events: list[Event]) -> bool:
+        if not self.source.is_ordered or not events:
+            return False
+        return all(first.ticks <= second.ticks for first, second in zip(events, events[1:]))
+
+    def _starts_crowded(self, inside: list[Event], low: int) -> bool:
+        """Oldest first, and the whole answer lies at the very first moment."""
+        return bool(inside) and self._is_ascending(inside) and inside[-1].ticks == low
+
+    # --- spans -----------------------------------------------------------------------------------------------------
+
+    def _slice_end(self, low: int, width: int | None) -> int | None:
+        if width is None:
+            return self.window.high
+        end = low + width - 1
+        grain = self.source.grain
+        end = end // grain * grain + grain - 1
+        return end if self._end is None else min(end, max(low, self._end))
+
+    def _note_end(self, answer: Answer) -> None:
+        """An open window ends at the server's time, or at the newest row that it gives."""
+        if self.window.high is not None:
+            return
+        newest = max((event.ticks for event in answer.events), default=0)
+        if self._end is None:
+            self._end = self.asker.server_now() + _END_SLACK
+            # Whichever clock is ahead: a server's wrong Date must not end the walk early.
+            self._catch_up_at = max(self._end, now_ticks() + _END_SLACK)
+        self._end = max(self._end, newest)
+
+    def _is_last(self, span: Span) -> bool:
+        return span.high is None or span.high == self.window.high or (self._end is not None and span.high >= self._end)
+
+    def _has_caught_up(self, low: int) -> bool:
+        """A walk to "now" ends there, also where alerts come faster than they can be read."""
+        return self.window.high is None and low > self._catch_up_at
+
+    def _is_moment(self, span: Span) -> bool:
+        return span.high is not None and span.high - span.low < self.source.grain
+
+    @staticmethod
+    def _after(span: Span) -> int:
+        return (span.high or span.low) + 1
+
+    def _wider(self, width: int | None, answer: Answer) -> int | None:
+        if width is None or answer.rows * 2 > self.full:
+            return width
+        return width * (_GROWTH if answer.rows * _GROWTH < self.full else 2)
+
+    def _narrower(self, span: Span, inside: list[Event]) -> int:
+        """Half of the time that a full answer covers, and at most half of the span."""
+        high = span.high if span.high is not None else self._end
+        whole = max(1, (high or span.low) - span.low + 1)
+        times = [event.ticks for event in inside]
+        covered = max(times) - min(times) if times else whole
+        return max(self.source.grain, min(whole // 2, covered // 2))
+
+    # --- what is handed over ---------------------------------------------------------------------------------------
+
+    def _batch(self, events: Iterable[Event], known: set[Key]) -> Iterator[Batch]:
+        fresh: dict[Key, Event] = {}
+        for event in events:
+            key = key_of(event)
+            if key not in known and key not in fresh:
+                fresh[key] = event
+        if fresh:
+            yield Batch(sorted(fresh.values(), key=lambda event: event.ticks), not self.is_partial)
+
+    def _moment(self, span: Span, known: set[Key]) -> Iterator[Batch]:
+        """All events of the finest span that the API can be asked for, in as many answers as it takes."""
+        whole = self.asker.everything(span)
+        if whole is not None:
+            yield from self._batch(self._inside(self._noted(whole), span), known)
+            return
+        known = set(known)
+        while True:
+            before = len(known)
+            for answer in self._pages(span):
+                inside = self._inside(answer, span)
+                for batch in self._batch(inside, known):
+                    known |= {key_of(event) for event in batch.events}
+                    yield batch
+            if len(known) == before:
+                # A pass that brings nothing new: no row slipped through while others moved away.
+                return
+
+    def _pages(self, span: Span) -> Iterator[Answer]:
+        """Once through a moment: by links while there are any, else by $skip."""
+        answer, rows = self._ask(span), 0
+        links: set[str] = set()
+        while answer.rows:
+            yield answer
+            rows += answer.rows
+            link = answer.next_link
+            following = None
+            if link and link not in links:
+                links.add(link)
+                following = self.asker.link(link)
+            if following is None:
+                self._check_reach(span, rows)
+                following = self._ask(span, skip=rows)
+            answer = self._noted(following)
+
+    def _check_reach(self, span: Span, rows: int) -> None:
+        limit = self.source.skip_limit
+        if limit is not None and rows > limit:
+            raise ApiError(
+                f"More than {rows} alerts of the API {self.source.name} share the update time {format_time(span.low)},"
+                f" and it lets nobody read further ($skip ends at {limit}, no next link).",
+                "The alerts before that time are safe; the cursor stays there. Fetch the rest with api mde_alerts,"
+                " or resolve alerts in smaller groups.",
+                code="api.crowded_moment",
+            )

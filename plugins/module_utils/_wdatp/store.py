@@ -1,0 +1,392 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this host remembers: cursors, the ledger of its events, and the outbox. One SQLite file, one run at a time.
+
+The cursor, the ledger's entries and the events of a batch commit together, so the cursor can never pass an event that
+is not in the outbox. What the ledger keeps of an event are two 64-bit numbers (its id and its version), not its text.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from .errors import StoreError
+from .formats import Outgoing
+from .page import CONTENT, Event
+
+# "wdat"; tells this file from any other SQLite database.
+_APPLICATION_ID = 0x77646174
+SCHEMA = 1
+_LOCK_SECONDS = 5.0
+# SQLite allowed 999 variables in a statement before 3.32.
+_CHUNK = 900
+# Bytes of blobs are worth large pages; the cache stays small, whatever the ledger's size.
+_PRAGMAS = ("page_size=16384", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8000", "temp_store=MEMORY")
+_TABLES = """
+CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE stream (
+  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, tenant TEXT NOT NULL, api TEXT NOT NULL,
+  UNIQUE (job, tenant, api));
+CREATE TABLE cursor (
+  stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, value TEXT NOT NULL, ticks INTEGER NOT NULL,
+  PRIMARY KEY (stream, filter)) WITHOUT ROWID;
+CREATE TABLE ledger (
+  stream INTEGER NOT NULL, id INTEGER NOT NULL, version INTEGER NOT NULL, content INTEGER, day INTEGER NOT NULL,
+  PRIMARY KEY (stream, id, version)) WITHOUT ROWID;
+CREATE TABLE batch (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL REFERENCES job, size INTEGER NOT NULL,
+  received_at TEXT NOT NULL, first_sequence INTEGER NOT NULL, origin TEXT NOT NULL, ids TEXT NOT NULL,
+  lines BLOB NOT NULL);
+CREATE TABLE destination (
+  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, target TEXT NOT NULL, acked INTEGER NOT NULL,
+  intent INTEGER, position INTEGER, device INTEGER, inode INTEGER,
+  UNIQUE (job, target));
+CREATE TABLE sequence (next INTEGER NOT NULL);
+INSERT INTO sequence VALUES (1);
+"""
+
+
+class Cursor(NamedTuple):
+    """`value`: the API's own text of the newest update time that was reached; `ticks`: the same as a number."""
+
+    value: str
+    ticks: int
+
+
+class Progress(NamedTuple):
+    """How far a destination is. `intent`: the batch being written, from `position` of the file (device, inode) on."""
+
+    id: int
+    acked: int
+    intent: int | None
+    position: int
+    device: int
+    inode: int
+
+
+class Known(NamedTuple):
+    """An event id in the ledger: its versions, and the content of the newest where that is kept."""
+
+    versions: set[int]
+    newest: int
+    content: int | None
+
+
+def number_of(text: str | bytes) -> int:
+    """A signed 64-bit number for a text, the same on every machine: what the ledger keeps of an id."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
+
+
+def version_number(event: Event) -> int:
+    return number_of(event.version) if event.version.startswith(CONTENT) else event.ticks
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """SQLite's and the system's complaints as StoreError with a remedy."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _sqlite_error(error, path) from error
+    except OSError as error:
+        raise _system_error(error, path) from error
+
+
+def _sqlite_error(error: sqlite3.DatabaseError, path: str) -> StoreError:
+    text = str(error)
+    if "full" in text or ("disk I/O" in text and _is_full(path)):
+        return _full(path)
+    if "locked" in text or "busy" in text:
+        return StoreError(
+            f"The store {path} is locked by another program.",
+            "Let it finish (a backup, an open sqlite3 shell?) and run again.",
+            code="store.locked",
+        )
+    if "not a database" in text or "malformed" in text:
+        return StoreError(
+            f"The store {path} is corrupt: {text}.",
+            f"Move {path} (with its -wal and -shm files) away and run again with since set to where you are sure that"
+            " nothing is missing: alerts since then are fetched once more.",
+            code="store.corrupt",
+        )
+    if "readonly" in text or "unable to open" in text or "disk I/O" in text:
+        return _not_writable(path, text)
+    return StoreError(f"The store {path} failed: {text}.", "See the message of SQLite.", code="store.failed")
+
+
+def _system_error(error: OSError, path: str) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(path)
+    return _not_writable(str(error.filename or path), error.strerror or str(error))
+
+
+def _full(path: str) -> StoreError:
+    return StoreError(
+        f"No space is left for the store {path}.",
+        "Free space on that file system and run again; what was committed is safe, and the pull goes on from there.",
+        code="store.full",
+    )
+
+
+def _not_writable(path: str, why: str) -> StoreError:
+    return StoreError(
+        f"The state can't be written at {path}: {why}.",
+        "Set state_dir to a directory that the user who runs this may write to, or give that user the right.",
+        code="store.not_writable",
+    )
+
+
+def _is_full(path: str) -> bool:
+    found = os.statvfs(os.path.dirname(path))
+    return found.f_bavail == 0
+
+
+class Store:
+    """The store of one state directory, locked for one run. `read_only`: look, and leave no trace (check mode)."""
+
+    def __init__(self, state_dir: str, read_only: bool = False) -> None:
+        self.path = os.path.join(state_dir, "state.db")
+        self.read_only = read_only
+        self._lock = -1
+        with _explained(self.path):
+            if not read_only:
+                os.makedirs(state_dir, mode=0o750, exist_ok=True)
+                self._lock = _take_lock(os.path.join(state_dir, "lock"))
+            try:
+                self._db = self._connect()
+                self._check()
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.read_only:
+            # Created before SQLite does, so that nobody else can read it for a moment.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            return sqlite3.connect(self.path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+        if not os.path.exists(self.path):
+            return sqlite3.connect(":memory:", isolation_level=None)
+        uri = f"file:{self.path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=ro"
+        # Without the right to write beside it SQLite can't read a WAL database, unless it is told that nobody writes.
+        if not os.access(os.path.dirname(self.path), os.W_OK) and not os.path.exists(self.path + "-wal"):
+            uri += "&immutable=1"
+        return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+
+    def _check(self) -> None:
+        db = self._db
+        version, tables = _one(db, "PRAGMA user_version"), _one(db, "SELECT count(*) FROM sqlite_master")
+        if tables == 0:
+            if not self.read_only:
+                for pragma in _PRAGMAS:
+                    db.execute("PRAGMA " + pragma)
+            db.executescript(
+                f"BEGIN; {_TABLES} PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
+            )
+            return
+        if _one(db, "PRAGMA application_id") != _APPLICATION_ID:
+            raise StoreError(
+                f"{self.path} is a database of another program.",
+                "Set state_dir to a directory of its own.",
+                code="store.foreign",
+            )
+        if version > SCHEMA:
+            raise StoreError(
+                f"The store {self.path} was written by a newer version of this collection (schema {version}, this"
+                f" version knows {SCHEMA}). It was not touched.",
+                "Upgrade the collection on this host, or set another state_dir.",
+                code="store.newer",
+            )
+        if not self.read_only:
+            for pragma in _PRAGMAS[1:]:
+                db.execute("PRAGMA " + pragma)
+
+    def close(self) -> None:
+        if hasattr(self, "_db"):
+            self._db.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. StoreError where it is nothing."""
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # --- jobs, streams, cursors ------------------------------------------------------------------------------------
+
+    def job(self, name: str) -> int:
+        """The number of a job: what belongs together and has its own cursors, ledger and outbox."""
+        return self._number("SELECT id FROM job WHERE name=?", "INSERT INTO job (name) VALUES (?)", name)
+
+    def stream(self, job: int, tenant_id: str, api: str) -> int:
+        """The number of one tenant and one API of a job."""
+        return self._number(
+            "SELECT id FROM stream WHERE job=? AND tenant=? AND api=?",
+            "INSERT INTO stream (job, tenant, api) VALUES (?,?,?)",
+            job,
+            tenant_id.lower(),
+            api,
+        )
+
+    def _number(self, select: str, insert: str, *values: object) -> int:
+        """The id of a row, which is made where it is missing; -1 where nothing may be made."""
+        with _explained(self.path):
+            row = self._db.execute(select, values).fetchone()
+            if row is not None:
+                return int(row[0])
+            return -1 if self.read_only else int(self._db.execute(insert, values).lastrowid or 0)
+
+    def cursor(self, stream: int, filter_key: str) -> Cursor | None:
+        with _explained(self.path):
+            row = self._db.execute(
+                "SELECT value, ticks FROM cursor WHERE stream=? AND filter=?", (stream, filter_key)
+            ).fetchone()
+        return None if row is None else Cursor(*row)
+
+    def set_cursor(self, stream: int, filter_key: str, cursor: Cursor) -> None:
+        """Inside a transaction."""
+        self._db.execute("REPLACE INTO cursor VALUES (?,?,?,?)", (stream, filter_key, *cursor))
+
+    # --- the ledger ------------------------------------------------------------------------------------------------
+
+    def known(self, stream: int, ids: Sequence[int]) -> dict[int, Known]:
+        """What the ledger has of these ids."""
+        found: dict[int, Known] = {}
+        with _explained(self.path):
+            for start in range(0, len(ids), _CHUNK):
+                part = ids[start : start + _CHUNK]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT id, version, content FROM ledger WHERE stream=? AND id IN ({marks})"  # noqa: S608
+                rows = self._db.execute(query, (stream, *part))
+                for event_id, version, content in rows:
+                    old = found.get(event_id)
+                    if old is None:
+                        found[event_id] = Known({version}, version, content)
+                    else:
+                        old.versions.add(version)
+                        if version > old.newest:
+                            found[event_id] = Known(old.versions, version, content)
+        return found
+
+    def remember(self, stream: int, entries: Iterable[tuple[int, int, int | None]]) -> None:
+        """(id, version, content) into the ledger. Inside a transaction."""
+        day = int(time.time() // 86400)
+        self._db.executemany(
+            "INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?)",
+            ((stream, event_id, version, content, day) for event_id, version, content in entries),
+        )
+
+    # --- the outbox ------------------------------------------------------------------------------------------------
+
+    def put_batch(
+        self, job: int, received_at: str, origin: dict[str, str | None], ids: list[str], lines: bytes
+    ) -> Outgoing:
+        """Events into the outbox. Inside a transaction."""
+        count = len(ids)
+        first = _one(self._db, "SELECT next FROM sequence")
+        self._db.execute("UPDATE sequence SET next=?", (first + count,))
+        values = (job, count, received_at, first, json.dumps(origin), json.dumps(ids), lines)
+        cursor = self._db.execute(
+            "INSERT INTO batch (job, size, received_at, first_sequence, origin, ids, lines) VALUES (?,?,?,?,?,?,?)",
+            values,
+        )
+        return Outgoing(int(cursor.lastrowid or 0), count, received_at, first, origin, ids, lines)
+
+    def batches_after(self, job: int, acked: int) -> Iterator[Outgoing]:
+        """The outbox of a job behind a batch, oldest first, one at a time."""
+        while True:
+            with _explained(self.path):
+                row = self._db.execute(
+                    "SELECT id, size, received_at, first_sequence, origin, ids, lines FROM batch"
+                    " WHERE job=? AND id>? ORDER BY id LIMIT 1",
+                    (job, acked),
+                ).fetchone()
+            if row is None:
+                return
+            acked = row[0]
+            number, size, received_at, first, origin, names, lines = row
+            yield Outgoing(number, size, received_at, first, json.loads(origin), json.loads(names), lines)
+
+    def pending(self, job: int, acked: int) -> int:
+        """How many events of a job wait behind a batch."""
+        with _explained(self.path):
+            return _one(self._db, "SELECT coalesce(sum(size), 0) FROM batch WHERE job=? AND id>?", job, acked)
+
+    def destination(self, job: int, target: str) -> Progress:
+        """How far a destination is; a new one begins with what comes from now on."""
+        query = (
+            "SELECT id, acked, intent, coalesce(position, 0), coalesce(device, 0), coalesce(inode, 0)"
+            " FROM destination WHERE job=? AND target=?"
+        )
+        with _explained(self.path):
+            row = self._db.execute(query, (job, target)).fetchone()
+            if row is None:
+                last = _one(self._db, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='batch'")
+                if self.read_only:
+                    return Progress(-1, last, None, 0, 0, 0)
+                self._db.execute("INSERT INTO destination (job, target, acked) VALUES (?,?,?)", (job, target, last))
+                row = self._db.execute(query, (job, target)).fetchone()
+        return Progress(*row)
+
+    def save_progress(self, job: int, progress: Sequence[Progress]) -> None:
+        """Notes how far the destinations are, and drops what all of them have. Inside a transaction."""
+        self._db.executemany(
+            "UPDATE destination SET acked=?, intent=?, position=?, device=?, inode=? WHERE id=?",
+            [(item.acked, item.intent, item.position, item.device, item.inode, item.id) for item in progress],
+        )
+        self._db.execute(
+            "DELETE FROM batch WHERE job=? AND id<=(SELECT min(acked) FROM destination WHERE job=?)", (job, job)
+        )
+
+
+def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
+    row = db.execute(query, values).fetchone()
+    return int(row[0])
+
+
+def _take_lock(path: str) -> int:
+    """A lock that the kernel drops when its holder dies. StoreError names the holder."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > end:
+                holder = os.pread(handle, 64, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(handle)
+                raise StoreError(
+                    f"Another pull is running on this state (process {holder}, lock {path}).",
+                    "Wait until it ends, or use a state_dir of its own for each job that runs at the same time.",
+                    code="store.busy",
+                ) from None
+            time.sleep(0.1)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
+    return handle
