@@ -41,13 +41,15 @@ class Board:
             if output:
                 print("".join(f"    | {line}\n" for line in output.strip().splitlines()), flush=True)
 
-    def add(self, gate: Gate, report: Report, seconds: float) -> None:
+    def add(self, gate: Gate, report: Report, seconds: float | None) -> None:
         with self._lock:
             self.passed += report.passed
             self.failed += report.failed
-        tests = f" ({report.passed} passed, {report.failed} failed)" if report.passed + report.failed > 1 else ""
+            self.skipped += report.skipped
+        tests = f" ({_figures(report)})" if report.passed + report.failed > 1 else ""
         ok = report.result.ok
-        self.note(gate, ("ok" if ok else "FAILED") + tests, seconds, "" if ok else report.result.output)
+        state = "unchanged since it passed" if seconds is None else ("ok" if ok else "FAILED") + tests
+        self.note(gate, state, seconds, "" if ok else report.result.output)
 
     def skip(self, gate: Gate, why: str) -> None:
         with self._lock:
@@ -56,9 +58,12 @@ class Board:
 
     def close(self) -> int:
         """The last line, in the words that CI systems know."""
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
-        print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
+        print(_figures(self), flush=True)
         return int(bool(self.failed) or not self.passed)
+
+
+def _figures(count: Board | Report) -> str:
+    return f"{count.passed} passed, {count.failed} failed" + (f", {count.skipped} skipped" if count.skipped else "")
 
 
 def _run_gate(gate: Gate, options: Options, board: Board) -> None:
@@ -113,7 +118,7 @@ def _check(wanted: argparse.Namespace, pytest_args: tuple[str, ...]) -> int:
         try:
             for gate in gates:
                 if not again and _unchanged(gate):
-                    board.add(gate, Report(Result(0, ""), 1, 0), 0)
+                    board.add(gate, Report(Result(0, ""), 1, 0), None)
                 else:
                     pool.submit(_run_gate, gate, options, board)
             pool.shutdown()

@@ -54,15 +54,6 @@ def _stat(path: Path) -> tuple[int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_mode
 
 
-def link_checkout() -> None:
-    """Let plain Python import the checkout as `ansible_collections.secops.defender` (from .local/links)."""
-    link = LOCAL / "links" / WHERE
-    with locked("links"):
-        if not link.is_symlink():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(ROOT)
-
-
 def build_collection(venv: Path) -> Path:
     """The tarball that a release would have; `venv` has ansible-core."""
     tree = sync_tree("build")

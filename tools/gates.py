@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ansible_test import sanity
-from collection import build_and_install_collection, build_collection, link_checkout, sync_tree
+from collection import build_and_install_collection, build_collection, sync_tree
 from common import LOCAL, REQUIREMENTS, Result, ToolError, ensure_venv, private_env, run, run_live
 from pythons import find_python, own_python
 
@@ -31,6 +31,7 @@ class Report:
     result: Result
     passed: int
     failed: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,13 @@ class Gate:
 
 
 def _unit(options: Options) -> Report:
-    venv = _test_venv()
-    link_checkout()
-    return _pytest("unit", venv, ["tests/unit"], options)
+    return _pytest("unit", _test_venv(), ["tests/unit"], options)
 
 
 def _unit_oldest(options: Options) -> Report:
     python = find_python(["3.9"])
     if not python:
         raise Skipped("needs Python 3.9")
-    link_checkout()
     venv = ensure_venv("unit-3.9", REQUIREMENTS / "unit-3.9.txt", python)
     return _pytest("unit-3.9", venv, ["tests/unit"], options)
 
@@ -83,18 +81,19 @@ def _pytest(name: str, venv: Path, args: Sequence[str], options: Options, more: 
     command = [str(venv / "bin" / "pytest"), *args, f"--junit-xml={results}", *options.pytest_args]
     env = private_env(venv, **(more or {}))
     result = Result(run_live(command, env), "") if options.live else run(command, env)
-    passed, failed = _count(results)
-    return Report(result, passed, failed if result.ok else max(failed, 1))
+    passed, failed, skipped = _count(results)
+    return Report(result, passed, failed if result.ok else max(failed, 1), skipped)
 
 
-def _count(results: Path) -> tuple[int, int]:
-    """How many tests passed and failed; nothing was counted where pytest did not get that far."""
+def _count(results: Path) -> tuple[int, int, int]:
+    """How many tests passed, failed and were skipped; none where pytest did not get that far."""
     if not results.is_file():
-        return 0, 0
-    suites = ElementTree.parse(results).getroot().iter("testsuite")  # noqa: S314 (pytest's own file)
-    figures = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
-    failed = sum(suite["failures"] + suite["errors"] for suite in figures)
-    return sum(suite["tests"] - suite["skipped"] for suite in figures) - failed, failed
+        return 0, 0, 0
+    suites = list(ElementTree.parse(results).getroot().iter("testsuite"))  # noqa: S314 (pytest's own file)
+    tests, failures, errors, skipped = (
+        sum(int(suite.get(figure, 0)) for suite in suites) for figure in ("tests", "failures", "errors", "skipped")
+    )
+    return tests - failures - errors - skipped, failures + errors, skipped
 
 
 # --- the others -------------------------------------------------------------------------------------------------------
