@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType
 
-from common import LOCAL, Result, ToolError, checkout_files, digest, stop_children
+from common import LOCAL, Result, ToolError, checkout_files, digest, stop_children, stopping
 from gates import GATES, Gate, Options, Report, Skipped, choose
 
 _STAMPS = LOCAL / "stamps"
@@ -68,6 +68,7 @@ def _figures(count: Board | Report) -> str:
 
 def _run_gate(gate: Gate, options: Options, board: Board) -> None:
     started = time.monotonic()
+    inputs = digest(checkout_files())
     board.note(gate, "started")
     try:
         report = gate.check(options)
@@ -76,10 +77,12 @@ def _run_gate(gate: Gate, options: Options, board: Board) -> None:
         return
     except ToolError as error:
         report = Report(Result(1, str(error)), 0, 1)
+    if stopping():
+        return
     board.add(gate, report, time.monotonic() - started)
     if gate.pure and report.result.ok:
         _STAMPS.mkdir(parents=True, exist_ok=True)
-        (_STAMPS / gate.name).write_text(digest(checkout_files()))
+        (_STAMPS / gate.name).write_text(inputs)
 
 
 def _unchanged(gate: Gate) -> bool:

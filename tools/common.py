@@ -89,6 +89,10 @@ def run_live(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path = 
 def _end_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def must(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -97,6 +101,10 @@ def must(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cw
     if not result.ok:
         raise ToolError(f"{' '.join(str(part) for part in command)} failed ({result.code}):\n{result.output.strip()}")
     return result.output
+
+
+def stopping() -> bool:
+    return _stopping.is_set()
 
 
 def stop_children() -> None:
