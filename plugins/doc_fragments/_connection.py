@@ -5,7 +5,8 @@
 
 DOCUMENTATION has all of them. The variants IDENTITY, TARGET and CONFIG_DIR are parts of it, for modules that take only
 some. PLUGIN adds to DOCUMENTATION what plugins on the controller need: the environment variables in a form that
-Ansible itself reads.
+Ansible itself reads. A plugin that hands its options to the engine's config.resolve must leave out those whose origin
+is the environment: the engine reads that itself, and there a stored credential wins over the environment's identity.
 
 tests/unit/test_surfaces.py holds all this against the engine's table of options.
 """

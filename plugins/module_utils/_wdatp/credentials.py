@@ -12,6 +12,7 @@ privileges can use what root defines for it. What wdatp_credential makes of its 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -337,13 +338,17 @@ class CredentialStore:
         loaded = (self.get(name) for name in self.names())
         return [item for item in loaded if item is not None]
 
-    def find(self, host: str | None = None, organization: str | None = None) -> list[Credential]:
-        """Those that are associated with the host and serve the organization; None fits all."""
+    def find(
+        self, host: str | None = None, organization: str | None = None, name: str | None = None
+    ) -> list[Credential]:
+        """Those that are associated with the host, serve the organization and have the name; None or "" fits all."""
+        named = self.get(check_name(name)) if name else None
+        candidates = self.all() if not name else [named] if named else []
         return [
             item
-            for item in self.all()
-            if (host is None or any(same_text(host, name) for name in item.hosts))
-            and (organization is None or item.serves(organization))
+            for item in candidates
+            if (not host or any(same_text(host, known) for known in item.hosts))
+            and (not organization or item.serves(organization))
         ]
 
     def is_private(self, name: str) -> bool:
@@ -366,6 +371,15 @@ class CredentialStore:
             _write(self.definition_path(credential.name), _format(credential), 0o640)
             if not secrets:
                 _remove(path)
+
+    def check_writable(self) -> None:
+        """CredentialError where a save could only fail, without trying it."""
+        for place in (self._definitions, self._secrets):
+            while not os.path.lexists(place):
+                place = os.path.dirname(place)
+            code = errno.EACCES if os.path.isdir(place) else errno.ENOTDIR
+            if code == errno.ENOTDIR or not os.access(place, os.W_OK | os.X_OK):
+                raise _denied(place, OSError(code, os.strerror(code)), "written")
 
     def remove(self, name: str) -> None:
         """Remove all that is stored under this name."""

@@ -49,10 +49,12 @@ _PATHS = ("client_secret_file", "client_certificate_path", "federated_token_file
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was, or in check mode would be, done. `before` and `after` hold no secret; empty where there is nothing."""
+    """What was, or in check mode would be, done. No secret is in it; empty where there is nothing."""
 
     changed: bool
     path: str
+    credential: dict[str, Any]
+    # For people who want to see the difference.
     before: dict[str, Any]
     after: dict[str, Any]
 
@@ -81,11 +83,12 @@ def define(
     secrets = _secrets(wanted, given, kept, notify)
     wanted = replace(wanted, secrets=tuple(sorted(secrets)))
     changed = wanted != before or secrets != kept or not store.is_private(name)
-    if changed and not check:
+    if changed and check:
+        store.check_writable()
+    elif changed:
         store.save(wanted, secrets)
-    after = wanted.describe()
-    _mark_new_secrets(after, secrets, kept)
-    return Outcome(changed, store.definition_path(name), before.describe() if before else {}, after)
+    after = _mark_new_secrets(wanted.describe(), secrets, kept)
+    return Outcome(changed, store.definition_path(name), wanted.describe(), before.describe() if before else {}, after)
 
 
 def _forget(store: CredentialStore, name: str, check: bool) -> Outcome:
@@ -93,7 +96,7 @@ def _forget(store: CredentialStore, name: str, check: bool) -> Outcome:
     before, _kept = _stored(store, name) if changed else (None, {})
     if changed and not check:
         store.remove(name)
-    return Outcome(changed, store.definition_path(name), before.describe() if before else {}, {})
+    return Outcome(changed, store.definition_path(name), {}, before.describe() if before else {}, {})
 
 
 def _stored(store: CredentialStore, name: str) -> tuple[Credential | None, dict[str, str]]:
@@ -112,12 +115,13 @@ def _stored(store: CredentialStore, name: str) -> tuple[Credential | None, dict[
         return before, {}
 
 
-def _mark_new_secrets(after: dict[str, Any], secrets: Mapping[str, str], kept: Mapping[str, str]) -> None:
+def _mark_new_secrets(after: dict[str, Any], secrets: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, Any]:
     """A difference in secrets shows as such, not what it is."""
     shown = {CLIENT_SECRET: "secret", CERTIFICATE_PASSWORD: "certificate_password", PROXY_PASSWORD: "proxy_password"}
     for kind, key in shown.items():
         if kind in secrets and kind in kept and secrets[kind] != kept[kind]:
             after[key] += " (new value)"
+    return after
 
 
 # --- the definition -----------------------------------------------------------------------------------------------

@@ -1,0 +1,356 @@
+#!/usr/bin/python
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wdatp_credential
+short_description: Manage a stored credential for Microsoft Defender alerts
+version_added: 0.1.0
+author:
+  - secops.defender contributors (@secops-defender)
+description:
+  - Stores under a name, on the host where it runs, who asks Microsoft for alerts (tenant, app registration, secret or
+    certificate), whose tenant it is, and which API hosts it is for.
+  - Everything that asks for alerts then takes the credential by its name, or by a host or an organization.
+  - The definition is a file without secrets, C(<config_dir>/credentials/<name>.json), of mode 0640.
+  - A secret that is given is kept apart from it, in C(<config_dir>/secrets/<name>.secret), of mode 0600 in a directory
+    of mode 0700. A secret in O(client_secret_file) stays there, and is read when it is used. A secret that is neither
+    given nor in a file is not stored at all; whoever uses the credential then needs E(WDATP_CLIENT_SECRET) in the
+    environment.
+  - The definition is what the task says. An option that is left out is not kept from an earlier definition. The one
+    exception are secrets, so that a task can change a definition without knowing them, see O(client_secret).
+extends_documentation_fragment:
+  - secops.defender._attributes
+  - secops.defender._attributes.actiongroup_wdatp
+  - secops.defender._connection.config_dir
+  - secops.defender._connection.identity
+  - secops.defender._connection.target
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - That a secret differs is shown, the secret is not.
+  idempotent:
+    support: full
+    details:
+      - Given secrets are compared with the stored ones themselves.
+options:
+  name:
+    description:
+      - Name of the credential. Letters, digits, dots, hyphens and underscores, at most 64 of them.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) stores the credential, in place of an earlier one of this name.
+      - V(absent) removes all that is stored under this name, its secrets too. Files that it only points to are left
+        alone.
+    type: str
+    choices:
+      - present
+      - absent
+    default: present
+  tenant_id:
+    description:
+      - The tenant's ID, a GUID, or one of its domain names. Not together with O(tenants).
+      - Where neither is given, E(WDATP_TENANT_ID) is taken and stored.
+  client_id:
+    description:
+      - The application (client) ID of the app registration, a GUID. Required, except with
+        O(auth_method=managed_identity).
+      - Where it is not given, E(WDATP_CLIENT_ID) is taken and stored.
+  client_secret:
+    description:
+      - The value of a client secret of the app registration, not the secret's ID.
+      - Where it is left out (or empty), a secret that is already stored under this O(name) stays as long as the
+        credential authenticates by client secret and has no O(client_secret_file). To be rid of it, set O(state=absent)
+        first.
+      - It is never taken from the environment into the store. Where none is stored, E(WDATP_CLIENT_SECRET) is read
+        whenever the credential is used.
+  client_secret_file:
+    description:
+      - A file that has the secret alone, on one line, on the host where this runs. An absolute path.
+      - Only the path is stored. The file is read when the credential is used, so a rotated secret counts at once.
+      - Not together with O(client_secret).
+    type: path
+  auth_method:
+    description:
+      - How to authenticate.
+      - V(auto) goes by what is given, O(client_certificate_path), then O(client_secret) or O(client_secret_file), then
+        O(federated_token_file), and is what happens where this option is not set. Where none of these is given, the
+        environment decides by the variables of the same options.
+  client_certificate_path:
+    description:
+      - A file with the app registration's certificate and private key, as PEM or as PFX, on the host where this runs.
+        An absolute path. Only the path is stored.
+  client_certificate_password:
+    description:
+      - The password of the private key in O(client_certificate_path).
+      - It is kept, stored and left out in the same way as O(client_secret).
+  federated_token_file:
+    description:
+      - A file with the token of a workload, which Microsoft Entra ID exchanges for its own. An absolute path.
+      - Where it is not given, E(AZURE_FEDERATED_TOKEN_FILE) is read whenever the credential is used.
+  secret_storage:
+    description:
+      - Where a given secret is kept.
+      - V(file) is one file of mode 0600, C(<config_dir>/secrets/<name>.secret).
+      - V(auto) is the best that this collection can do on the host; in this version that is V(file).
+    type: str
+    choices:
+      - auto
+      - file
+    default: auto
+  update_secret:
+    description:
+      - V(always) replaces a stored secret that differs from O(client_secret) (or O(client_certificate_password)).
+      - V(on_create) stores them only where none is stored yet, for secrets that are rotated on the host itself.
+    type: str
+    choices:
+      - always
+      - on_create
+    default: always
+  organization:
+    description:
+      - Whose tenant this is. It goes along with the events, and others choose by it.
+      - Not together with O(tenants).
+    type: str
+  tenants:
+    description:
+      - In place of O(tenant_id) and O(organization), the tenants of several customers who have all consented to one
+        multi-tenant app registration, with one secret.
+    type: list
+    elements: dict
+    suboptions:
+      tenant_id:
+        description:
+          - The customer's tenant ID or one of its domain names.
+        type: str
+        required: true
+      organization:
+        description:
+          - The customer's name, by which others choose. Case does not matter.
+        type: str
+        required: true
+  hosts:
+    description:
+      - API hosts that this credential is associated with, for example V(wdatp-alertexporter-us.windows.com). Names
+        only, perhaps with a port.
+      - A task that gives O(secops.defender.wdatp_test_connectivity#module:host) and no identity then takes this
+        credential, and a task that gives the credential and no host asks the first of these that serves the API.
+      - One host may be associated with several credentials; others then choose by organization as well.
+    type: list
+    elements: str
+  description:
+    description:
+      - A note for people.
+    type: str
+  cloud:
+    description:
+      - Microsoft's cloud, which says where to log in, which host to ask and whom the token is for.
+      - Like all options that follow it here, it is stored only where it is given, and then counts for everything that
+        uses this credential, unless told otherwise. Where it is left out, the user's own options and environment count.
+  api_url:
+    description:
+      - Address of the API in place of the cloud's, V(https://) with a host and perhaps a port, without a path.
+  authority_url:
+    description:
+      - Address of the login service in place of the cloud's, V(https://) with a host, without the tenant.
+  scope:
+    description:
+      - Scope of the token in place of that of O(cloud) and O(api), for example
+        V(https://api.securitycenter.microsoft.com/.default).
+  api:
+    description:
+      - Which API is asked with this credential. Where it is left out, O(hosts) and the user decide.
+  ca_path:
+    description:
+      - A PEM file with the certificate authorities to trust, on the host where this runs. An absolute path.
+  validate_certs:
+    description:
+      - Whether the servers' certificates are checked. Set it to V(false) only on a test system.
+  proxy:
+    description:
+      - A proxy for all requests, C(http://host:port) or C(http://user:password@host:port).
+      - Its password is kept with the secrets, not in the definition. It always follows this option.
+notes:
+  - Options of another way to authenticate than the one that is used are an error, as are a path that is not absolute
+    and settings that contradict each other. That a file exists is only checked when the credential is used.
+  - When run as root, what this makes belongs to the owner of the directory that it is made in. So a C(config_dir) that
+    belongs to an account without privileges can be used by that account.
+  - A task's options can end up in a log by other ways than the result, such as a template of the play itself. Take
+    secrets from a vault or a lookup, do not write them into a playbook.
+seealso:
+  - module: secops.defender.wdatp_credential_info
+  - module: secops.defender.wdatp_test_connectivity
+  - module: secops.defender.wdatp_pull_events
+"""
+
+EXAMPLES = r"""
+- name: Define a credential with the secret from a vaulted variable, and associate a host
+  secops.defender.wdatp_credential:
+    name: contoso
+    organization: Contoso
+    tenant_id: 0f3c1f6e-8f2b-4f5e-9d6b-1c2d3e4f5a6b
+    client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
+    client_secret: "{{ vault_contoso_client_secret }}"
+    hosts:
+      - wdatp-alertexporter-us.windows.com
+  become: true
+
+- name: Leave the secret in a file that something else rotates
+  secops.defender.wdatp_credential:
+    name: contoso
+    organization: Contoso
+    tenant_id: contoso.onmicrosoft.com
+    client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
+    client_secret_file: /run/secrets/contoso
+    api: mde_alerts
+  become: true
+
+- name: One app registration for the customers of a service provider
+  secops.defender.wdatp_credential:
+    name: customers
+    client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
+    client_secret: "{{ vault_customers_client_secret }}"
+    tenants:
+      - tenant_id: 0f3c1f6e-8f2b-4f5e-9d6b-1c2d3e4f5a6b
+        organization: Contoso
+      - tenant_id: 4b0d7a52-3c1e-4e8f-a7d9-5b6c7d8e9f01
+        organization: Fabrikam
+  become: true
+
+- name: Authenticate with a certificate, in the cloud for the United States government
+  secops.defender.wdatp_credential:
+    name: agency
+    tenant_id: 4b0d7a52-3c1e-4e8f-a7d9-5b6c7d8e9f01
+    client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
+    client_certificate_path: /etc/wdatp/agency.pem
+    cloud: gcc_high
+  become: true
+
+- name: Remove a credential and its secret
+  secops.defender.wdatp_credential:
+    name: contoso
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+credential:
+  description:
+    - The credential as it is stored (in check mode, as it would be). No secret is ever in it.
+    - Options that are not part of the definition are V(null).
+  returned: when O(state=present)
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    auth_method:
+      description: How it authenticates. Never V(auto).
+      type: str
+      returned: always
+    tenant_id:
+      description: The tenant, where there is one.
+      type: str
+      returned: always
+    organization:
+      description: Whose tenant it is.
+      type: str
+      returned: always
+    tenants:
+      description: The tenants, where there are several, each with C(tenant_id) and C(organization).
+      type: list
+      elements: dict
+      returned: always
+    client_id:
+      description: The app registration.
+      type: str
+      returned: always
+    hosts:
+      description: The hosts that it is associated with.
+      type: list
+      elements: str
+      returned: always
+    secret:
+      description:
+        - How the client secret is kept.
+        - V(file) is the 0600 file, V(client_secret_file) the user's own, V(none) means that it is not stored.
+      type: str
+      returned: always
+    certificate_password:
+      description: How the password of the certificate's key is kept, in the same words.
+      type: str
+      returned: always
+    proxy_password:
+      description: How the proxy's password is kept, in the same words.
+      type: str
+      returned: always
+  sample:
+    api: null
+    api_url: null
+    auth_method: client_secret
+    authority_url: null
+    ca_path: null
+    certificate_password: none
+    client_certificate_path: null
+    client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
+    client_secret_file: null
+    cloud: null
+    description: null
+    federated_token_file: null
+    hosts:
+      - wdatp-alertexporter-us.windows.com
+    name: contoso
+    organization: Contoso
+    proxy: null
+    proxy_password: none
+    scope: null
+    secret: file
+    tenant_id: 0f3c1f6e-8f2b-4f5e-9d6b-1c2d3e4f5a6b
+    tenants: []
+    validate_certs: null
+path:
+  description: The file of the definition.
+  returned: success
+  type: str
+  sample: /etc/wdatp/credentials/contoso.json
+error:
+  description: What went wrong, for machines. The same is in RV(ignore:msg) for people.
+  returned: failure
+  type: dict
+  sample:
+    code: option.conflict
+    message: client_secret is given together with client_secret_file.
+    remedy: Give one of them.
+"""
+
+from ansible_collections.secops.defender.plugins.module_utils._module import run
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.definitions import define
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import CREDENTIAL
+
+
+def work(params, context):
+    outcome = define(params, check=context.check_mode, notify=context.warn)
+    result = {"changed": outcome.changed, "path": outcome.path}
+    if params["state"] == "present":
+        result["credential"] = outcome.credential
+    if context.diff:
+        header = {"before_header": outcome.path, "after_header": outcome.path}
+        result["diff"] = {"before": outcome.before, "after": outcome.after, **header}
+    return result
+
+
+def main():
+    run(CREDENTIAL, work)
+
+
+if __name__ == "__main__":
+    main()
