@@ -56,7 +56,7 @@ class Exporter:
         if self.config.shuffle_exporter:
             # No order is promised; this one is at least the same each time.
             rows.sort(key=lambda row: mix(hash_text(row[0])))
-        page = Page([body for _full_id, body in rows], bare=True)
+        page = Page([body for _full_id, body in rows], bare=True, layout=dataset.options.layout)
         timed = "sincetimeutc" in query and "untiltimeutc" in query
         return Response(200, headers={"Content-Type": JSON_TYPE}, page=page, cacheable=timed)
 

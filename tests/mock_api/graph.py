@@ -123,7 +123,7 @@ class Graph:
             skip_limit=self.config.skip_limits.get(api),
             **options,
         )
-        return ODataList(listing, self.config.links == "on", self.config.link_style, self.config.link_last)
+        return ODataList(listing, self.config)
 
     # --- alerts ----------------------------------------------------------------------------------------------------
 
@@ -136,6 +136,7 @@ class Graph:
                 "createdDateTime": lambda entry: (dataset.created(entry[1]), entry[1]),
             },
             context=_METADATA + "security/alerts_v2",
+            layout=dataset.options.layout,
             clamp_top=True,
         )
         return listing.page(
@@ -167,6 +168,7 @@ class Graph:
                 "createdDateTime": lambda entry: (dataset.incident_created(entry[1]), entry[1]),
             },
             context=_METADATA + "security/incidents",
+            layout=dataset.options.layout,
             clamp_top=False,
             more=("$expand",),
         )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from .config import TenantConfig
 from .messages import ODATA_TYPE, ApiError, Page, Request, Response
 from .odata import Condition, Field, FilterError, parse_filter
 from .selection import Selection, select
@@ -31,6 +32,7 @@ class ListOptions:
     orders: Mapping[str, Callable[[Key], tuple[int, int]] | None]
     allowed: frozenset[str]
     context: str
+    layout: str
     default_top: int
     top_limit: int
     # True: a larger $top becomes the limit; False: it is refused.
@@ -44,25 +46,26 @@ class ListOptions:
 
 
 class ODataList:
-    def __init__(self, options: ListOptions, links: bool, link_style: str, link_last: bool) -> None:
+    def __init__(self, options: ListOptions, config: TenantConfig) -> None:
         self.options = options
-        self.links = links
-        self.link_style = link_style
-        self.link_last = link_last
+        self.config = config
 
     def page(self, request: Request, timeline: Timeline, render: Callable[[Key], bytes]) -> Response:
         query = self._query(request)
         selection = self._selection(query)
         found = select(timeline, selection)
         link = None
-        if found.more and found.entries and self.links and not (self.options.no_link_with_top and "$top" in query):
+        wanted = self.config.links == "on" and not (self.options.no_link_with_top and "$top" in query)
+        # $top=0 gives an empty page, from which no link could lead on.
+        if wanted and found.more and found.entries:
             link = self._link(request, query, selection, found.entries)
         page = Page(
             [render(entry) for entry in found.entries],
             context=self.options.context,
             count=found.count,
             next_link=link,
-            link_last=self.link_last,
+            link_last=self.config.link_last,
+            layout=self.options.layout,
         )
         return Response(200, headers={"Content-Type": ODATA_TYPE, "OData-Version": "4.0"}, page=page, cacheable=True)
 
@@ -139,7 +142,7 @@ class ODataList:
     def _link(self, request: Request, query: dict[str, str], selection: Selection, entries: list[Key]) -> str:
         """The same query, going on behind the last entry (or, in the style `offset`, by counting)."""
         kept = {key: value for key, value in query.items() if key not in ("$skip", "$skiptoken")}
-        token = list(entries[-1]) if self.link_style == "position" else selection.skip + len(entries)
+        token = list(entries[-1]) if self.config.link_style == "position" else selection.skip + len(entries)
         packed = base64.urlsafe_b64encode(json.dumps(token).encode()).rstrip(b"=").decode()
         text = urlencode({**kept, "$skiptoken": packed}, quote_via=quote, safe="$")
         return f"{request.base_url}{request.path}?{text}"

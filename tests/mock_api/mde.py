@@ -65,6 +65,7 @@ class Mde:
             },
             allowed=_ALLOWED,
             context=_CONTEXT,
+            layout=dataset.options.layout,
             default_top=limit,
             top_limit=limit,
             clamp_top=False,
@@ -73,7 +74,7 @@ class Mde:
             orderby=self.config.mde_orderby,
             no_link_with_top=True,
         )
-        listing = ODataList(options, self.config.links == "on", self.config.link_style, self.config.link_last)
+        listing = ODataList(options, self.config)
         return listing.page(request, dataset.alerts, lambda entry: dataset.alert_bytes("mde_alerts", entry, expand))
 
     def _one(self, request: Request, dataset: Dataset, alert_id: str) -> Response:

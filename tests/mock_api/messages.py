@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from .jsontext import LAYOUTS
+
 JSON_TYPE = "application/json; charset=utf-8"
 ODATA_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 
@@ -57,9 +59,11 @@ class Page:
     # The exporter answers with a bare array.
     bare: bool = False
     link_last: bool = False
+    layout: str = "compact"
 
     def render(self) -> bytes:
-        rows = b"[" + b",".join(self.rows) + b"]"
+        comma, _colon, begin, end = (part.encode() for part in LAYOUTS[self.layout])
+        rows = b"[" + begin + (b"," + comma).join(self.rows) + end + b"]"
         if self.bare:
             return rows
         head = {"@odata.context": self.context} if self.context else {}

@@ -74,13 +74,6 @@ class PageCache:
         knobs = (config.links, config.link_style, config.link_last, config.mde_orderby, config.shuffle_exporter)
         limits = (tuple(config.page_limits.items()), tuple(config.skip_limits.items()))
         wishes = (request.header("Prefer"), request.header("Accept-Encoding"), config.gzip)
-        return (
-            dataset.serial,
-            dataset.version,
-            request.path,
-            request.query_text,
-            request.base_url,
-            wishes,
-            knobs,
-            limits,
-        )
+        # Two APIs share the path /api/alerts: the leg tells their pages apart.
+        asked = (request.leg, request.path, request.query_text, request.base_url)
+        return (dataset.serial, dataset.version, asked, wishes, knobs, limits)
