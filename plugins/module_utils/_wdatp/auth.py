@@ -32,12 +32,14 @@ _DEFAULT_SECONDS = 3599
 
 @dataclass(frozen=True)
 class Token:
-    """An access token. `expires_at`: time.monotonic(); `roles`: what its payload claims, for messages only."""
+    """An access token. `expires_at`: time.monotonic(). `roles`: what its payload claims, for messages only; the API
+    alone decides what counts. `is_opaque`: its payload can't be read."""
 
     access_token: str = field(repr=False)
     expires_at: float
     lifetime: int
     roles: tuple[str, ...] = ()
+    is_opaque: bool = False
 
     def is_fresh(self) -> bool:
         return time.monotonic() < self.expires_at - min(_MARGIN_SECONDS, self.lifetime / 2)
@@ -69,7 +71,8 @@ class Authenticator:
         text = str(answer["access_token"])
         self._redactor.add(text)
         lifetime = _seconds(answer.get("expires_in"))
-        return Token(text, asked + lifetime, lifetime, roles_of(text))
+        payload = claims_of(text)
+        return Token(text, asked + lifetime, lifetime, _roles(payload), payload is None)
 
 
 # --- the methods ---------------------------------------------------------------------------------------------------
@@ -121,7 +124,7 @@ class _ClientSecret(_Method):
 
 class _Certificate(_Method):
     def credential(self) -> dict[str, str]:
-        from .certificates import load
+        from .certificates import load, thumbprint
 
         identity = self.connection.identity
         password = identity.certificate_password.read() if identity.certificate_password else None
@@ -130,7 +133,7 @@ class _Certificate(_Method):
         found = {"private_key": loaded.key_pem, "public_certificate": loaded.certificate_pem}
         if _version(_msal()) < (1, 35):
             # Before that, MSAL took the SHA-1 thumbprint, and nothing else.
-            found["thumbprint"] = loaded.sha1
+            found["thumbprint"] = thumbprint(loaded.certificate_pem)
         return found
 
 
@@ -266,8 +269,8 @@ class _Http:
         if parts.scheme != "https" or parts.netloc not in self._hosts:
             raise TransportError(
                 f"{urlsplit(self._connection.target.authority_url).netloc} names {parts.scheme}://{parts.netloc} as the"
-                " place to send the secret to, which is another host.",
-                "Check authority_url and proxy: secrets go to Microsoft's login hosts, or to authority_url itself, only.",
+                " place to send the secret to: that is another host.",
+                "Check authority_url and proxy: the secret goes to Microsoft's login hosts or to authority_url only.",
                 code="network.foreign_login",
             )
 
@@ -281,7 +284,7 @@ class _Http:
         line = self._redactor.text(first_line(reply.body))
         raise TransportError(
             f"{place(reply.url)} answered {reply.status} with something that does not come from Microsoft Entra ID"
-            + (f"; it begins: {line}" if line else " (it is empty)."),
+            + (f'; it begins "{line}".' if line else " (it is empty)."),
             "A proxy's sign-in page or a wrong address looks like this: check proxy, authority_url and cloud.",
             code="network.not_entra",
         )
@@ -338,13 +341,17 @@ def plain_claims(text: str | None) -> str | None:
     return text if isinstance(value, dict) else None
 
 
-def roles_of(token: str) -> tuple[str, ...]:
-    """The roles that a token's payload claims; none for one that can't be read. The API alone decides what counts."""
+def claims_of(token: str) -> Mapping[str, Any] | None:
+    """What a token's payload claims, unproved; None for one that only Microsoft can read."""
     try:
         claims = json.loads(_unbase64(token.split(".")[1]))
     except (IndexError, ValueError, RecursionError):
-        return ()
-    roles = claims.get("roles") if isinstance(claims, dict) else None
+        return None
+    return claims if isinstance(claims, dict) else None
+
+
+def _roles(claims: Mapping[str, Any] | None) -> tuple[str, ...]:
+    roles = (claims or {}).get("roles")
     return tuple(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else ()
 
 

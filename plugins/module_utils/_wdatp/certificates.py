@@ -24,13 +24,12 @@ class ClientCertificate:
 
     key_pem: str = field(repr=False)
     certificate_pem: str
-    sha1: str
 
 
 def load(path: str, password: str | None, now: int) -> ClientCertificate:
     """The certificate and its key. `now` in ticks. CredentialError for a file that can't serve."""
     try:
-        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import rsa
     except ImportError:
         raise DependencyError("cryptography") from None
@@ -50,9 +49,15 @@ def load(path: str, password: str | None, now: int) -> ClientCertificate:
     return ClientCertificate(
         key_pem.decode("ascii"),
         certificate.public_bytes(pem).decode("ascii"),
-        # No signature depends on it: it only names the certificate.
-        certificate.fingerprint(hashes.SHA1()).hex(),
     )
+
+
+def thumbprint(certificate_pem: str) -> str:
+    """SHA-1, by which old versions of MSAL name a certificate. No signature depends on it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    return x509.load_pem_x509_certificate(certificate_pem.encode("ascii")).fingerprint(hashes.SHA1()).hex()  # noqa: S303
 
 
 _MAKE = "Put the certificate and its private key into one PEM file (key first or last), or use a PFX file."
@@ -136,7 +141,7 @@ def _numbers(certificate: Any) -> Any:
 
 
 def _check_time(path: str, certificate: Any, now: int) -> None:
-    begin, end = _ticks(certificate, "not_valid_before"), _ticks(certificate, "not_valid_after")
+    begin, end = _ticks(certificate, "not_valid_before"), end_of(certificate)
     if now > end:
         raise _error(
             path,
@@ -149,6 +154,22 @@ def _check_time(path: str, certificate: Any, now: int) -> None:
             f"is valid only from {format_time(begin)[:19]}Z on",
             "Check this host's clock, or wait until then.",
         )
+
+
+def end_of(certificate: Any) -> int:
+    """When a certificate ends, in ticks."""
+    return _ticks(certificate, "not_valid_after")
+
+
+def names_of(certificate: Any) -> list[str]:
+    """The host names and addresses that a server's certificate is for."""
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return [str(name.value) for name in extension.value]
 
 
 def _ticks(certificate: Any, name: str) -> int:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from urllib.parse import urlsplit
 from .config import HttpOptions
 from .errors import TransportError
 
+# http.client's words for a proxy that gives no tunnel.
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 # Of OpenSSL's X509_V_ERR_* (openssl-verification-options(1)).
 _EXPIRED, _NOT_YET = 10, 9
 _WRONG_NAME = (62, 64)
@@ -41,16 +45,20 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
         todo += [part for part in inner if isinstance(part, BaseException)]
 
 
-def explain(error: BaseException, url: str, options: HttpOptions) -> Failure:
-    """The failure in words. Never quotes the exception's own text: it may hold a URL with a proxy's password."""
+def explain(error: BaseException, url: str, options: HttpOptions, proxy: str | None = None) -> Failure:
+    """The failure in words. Never quotes the exception's own text: it may hold a URL with a proxy's password.
+
+    `proxy`: the one on the way, if any.
+    """
     host = urlsplit(url).netloc
     chain = list(chain_of(error))
     names = {type(item).__name__ for item in chain}
-    for look in (_proxy, _tls, _network):
-        found = look(chain, names, host, options)
-        if found is not None:
-            return found
-    return Failure(_error("failed", f"The connection to {host} failed ({type(error).__name__}).", _LOOK))
+    found = (
+        _proxy(chain, names, host, proxy or options.proxy)
+        or _tls(chain, names, host, options, proxy)
+        or _network(chain, names, host, options)
+    )
+    return found or Failure(_error("failed", f"The connection to {host} failed ({type(error).__name__}).", _LOOK))
 
 
 _LOOK = "Run wdatp_test_connectivity from the same host: it shows the stage that fails."
@@ -60,63 +68,89 @@ def _error(kind: str, message: str, remedy: str) -> TransportError:
     return TransportError(message, remedy, code=f"network.{kind}")
 
 
-def proxy_name(options: HttpOptions) -> str:
+def proxy_name(proxy: str | None) -> str:
     """The proxy without user and password, for messages."""
-    parts = urlsplit(options.proxy or "")
+    parts = urlsplit(proxy or "")
     return f"{parts.hostname}:{parts.port}" if parts.hostname else "from the environment (HTTPS_PROXY)"
 
 
-def _proxy(chain: list[BaseException], names: set[str], host: str, options: HttpOptions) -> Failure | None:
-    if "ProxyError" not in names:
-        return None
-    proxy = proxy_name(options)
-    text = " ".join(str(item) for item in chain)
-    if " 407" in text:
-        return Failure(
-            _error(
-                "proxy_auth",
-                f"The proxy {proxy} refused the connection to {host}: it wants a user and a password (407).",
-                "Give them in proxy as http://user:password@host:port, url-encoded where they hold special characters.",
-            ),
-            is_passing=False,
+def _proxy(chain: list[BaseException], names: set[str], host: str, proxy: str | None) -> Failure | None:
+    refused = next(filter(None, (_TUNNEL.search(str(item)) for item in chain)), None)
+    if refused:
+        # Of 5xx, the proxy itself can't reach the host, which may pass.
+        return Failure(proxy_refused(proxy, host, int(refused[1])), is_passing=refused[1].startswith("5"))
+    if "ProxyError" in names:
+        return Failure(proxy_unreachable(proxy, host), is_connect=True)
+    return None
+
+
+def proxy_refused(proxy: str | None, host: str, status: int) -> TransportError:
+    """A proxy that answered, but gave no tunnel."""
+    if status == 407:
+        return _error(
+            "proxy_auth",
+            f"The proxy {proxy_name(proxy)} refused the connection to {host}: it wants a user and a password (407).",
+            "Give them in proxy as http://user:password@host:port, url-encoded where they hold special characters.",
         )
-    if "Tunnel connection failed" in text:
-        return Failure(
-            _error(
-                "proxy",
-                f"The proxy {proxy} refused the connection to {host}.",
-                f"Ask for {host}:443 to be allowed on the proxy, or use another proxy.",
-            ),
-            is_passing=False,
-        )
-    return Failure(
-        _error(
+    if status >= 500:
+        return _error(
             "proxy",
-            f"The proxy {proxy} can't be reached for the connection to {host}.",
-            "Check the option proxy and the variables HTTPS_PROXY and NO_PROXY on the host where this runs.",
-        ),
-        is_connect=True,
+            f"The proxy {proxy_name(proxy)} can't reach {host} ({status}).",
+            "Check the address for a slip; if it is right, ask whoever runs the proxy.",
+        )
+    return _error(
+        "proxy",
+        f"The proxy {proxy_name(proxy)} refused the connection to {host} ({status}).",
+        f"Ask for {host if ':' in host else host + ':443'} to be allowed on the proxy, or use another proxy.",
     )
 
 
-def _tls(chain: list[BaseException], names: set[str], host: str, options: HttpOptions) -> Failure | None:
+def proxy_unreachable(proxy: str | None, host: str) -> TransportError:
+    return _error(
+        "proxy",
+        f"The proxy {proxy_name(proxy)} can't be reached for the connection to {host}.",
+        "Check the option proxy and the variables HTTPS_PROXY and NO_PROXY on the host where this runs.",
+    )
+
+
+def _tls(
+    chain: list[BaseException], names: set[str], host: str, options: HttpOptions, proxy: str | None
+) -> Failure | None:
     verification = next((item for item in chain if isinstance(item, ssl.SSLCertVerificationError)), None)
     if verification is not None:
         return Failure(tls_error(verification, host, options), is_passing=False)
+    if any(isinstance(item, OSError) and "CA certificate bundle" in str(item) for item in chain):
+        return Failure(bad_ca_file(options), is_passing=False)
     if "SSLError" in names or any(isinstance(item, ssl.SSLError) for item in chain):
+        through = f" through the proxy {proxy_name(proxy)}" if proxy else ""
         return Failure(
             _error(
                 "tls",
-                f"No TLS connection to {host} came about.",
-                "Check that the address and port speak https and TLS 1.2 or later, and that no proxy breaks TLS open.",
+                f"No TLS connection to {host}{through} came about: what answers there does not speak TLS as it should.",
+                "Check the address and port; a proxy's sign-in page in the way looks like this, too."
+                if proxy
+                else "Check that the address and port speak https with TLS 1.2 or later; behind a proxy, set proxy.",
             )
         )
-    if any(isinstance(item, OSError) and "CA certificate bundle" in str(item) for item in chain):
-        return Failure(
-            _error("ca_path", "The file with CA certificates can't be read.", "Check ca_path or REQUESTS_CA_BUNDLE."),
-            is_passing=False,
-        )
     return None
+
+
+def trusted_by(options: HttpOptions) -> str:
+    """What certificates are checked against, in words; in requests' own order."""
+    if options.ca_path:
+        return f"ca_path ({options.ca_path})"
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if os.environ.get(name):
+            return f"{name} ({os.environ[name]})"
+    return "the CA certificates that requests brings along"
+
+
+def bad_ca_file(options: HttpOptions) -> TransportError:
+    return _error(
+        "ca_path",
+        f"The CA certificates can't be read: {trusted_by(options)}.",
+        "Give a PEM file (-----BEGIN CERTIFICATE-----) that the user who runs this may read.",
+    )
 
 
 def tls_error(error: ssl.SSLCertVerificationError, host: str, options: HttpOptions) -> TransportError:
@@ -135,11 +169,10 @@ def tls_error(error: ssl.SSLCertVerificationError, host: str, options: HttpOptio
             f"The certificate that {host} showed {state}.",
             "Check this host's clock first; if it is right, the server's or proxy's certificate has to be renewed.",
         )
-    trusted = f"ca_path ({options.ca_path})" if options.ca_path else "this host's CA certificates"
     return _error(
         "tls_untrusted",
         f"The certificate that {host} showed is not trusted: {error.verify_message}.",
-        f"It was checked against {trusted}. Set ca_path to a PEM file with the CA that signed it"
+        f"It was checked against {trusted_by(options)}. Set ca_path to a PEM file with the CA that signed it"
         " (a company's proxy often has its own).",
     )
 

@@ -136,7 +136,7 @@ class Transport:
                 return reply
             if reply is not None and reply.status == 429:
                 self.counters.throttled += 1
-            failure = None if fault is None else explain(fault, url, self.options)
+            failure = None if fault is None else explain(fault, url, self.options, self.route(url)[0])
             if failure is not None and not failure.is_passing:
                 raise failure.error from fault
             try:
@@ -203,8 +203,8 @@ class Transport:
             auth=_Authorization(bearer),
             timeout=options.timeout,
             # For each call: REQUESTS_CA_BUNDLE would beat Session.verify.
-            verify=(options.ca_path or True) if options.validate_certs else False,
-            proxies={"https": options.proxy} if options.proxy else {},
+            verify=self._verify,
+            proxies=self._proxies,
             allow_redirects=False,
             stream=True,
         )
@@ -215,6 +215,23 @@ class Transport:
             # A connection whose answer was read to its end goes back to the pool all the same.
             response.close()
         return Reply(response.status_code, response.headers, body, url)
+
+    @property
+    def _verify(self) -> bool | str:
+        return (self.options.ca_path or True) if self.options.validate_certs else False
+
+    @property
+    def _proxies(self) -> dict[str, str]:
+        return {"https": self.options.proxy} if self.options.proxy else {}
+
+    def route(self, url: str) -> tuple[str | None, bool | str]:
+        """(proxy, what certificates are checked against) for an address: our options, else what requests finds in the
+        environment (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE)."""
+        from requests.utils import select_proxy
+
+        found = self.session.merge_environment_settings(url, self._proxies, None, self._verify, None)
+        proxy = str(select_proxy(url, found["proxies"]) or "")
+        return (proxy if "://" in proxy else f"http://{proxy}") if proxy else None, found["verify"] or False
 
     @property
     def session(self) -> requests.Session:

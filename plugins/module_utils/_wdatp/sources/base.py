@@ -97,6 +97,12 @@ class Source(ABC):
             )
         return sorted({words[value.lower()] for value in values})
 
+    @property
+    def warning(self) -> str:
+        """What to tell the users of an API that is on its way out; empty for the others."""
+        found = self.retirement
+        return f"{found.note}; use the API {found.successor} instead of {self.name}." if found else ""
+
     # --- how to ask ------------------------------------------------------------------------------------------------
 
     @abstractmethod
