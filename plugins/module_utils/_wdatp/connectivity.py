@@ -64,6 +64,8 @@ class Report:
     token_expires_in: int | None = None
     clock_skew_seconds: int | None = None
     error: WdatpError | None = None
+    # The API is on its way out.
+    warning: str = ""
 
     @property
     def reachable(self) -> bool:
@@ -134,7 +136,7 @@ class _Run:
         self.options = connection.http
         self.source: Source = source_of(target.api)
         self.client = Client(connection, self.source, transport, redactor)
-        self.report = Report(target.host, target.api, connection.organization)
+        self.report = Report(target.host, target.api, connection.organization, warning=self.source.warning)
         self._peers: list[_Peer] = []
 
     def stage(self, name: str) -> bool:
