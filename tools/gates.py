@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from ansible_test import sanity
 from collection import build_and_install_collection, build_collection, sync_tree
-from common import LOCAL, REQUIREMENTS, Result, ToolError, ensure_venv, private_env, run, run_live
+from common import LOCAL, REQUIREMENTS, ROOT, Result, ToolError, ensure_venv, private_env, run, run_live
 from pythons import find_python, own_python
 
 # The newest ansible-core's Pythons first; ansible-core 2.16 runs on no newer one than 3.12.
@@ -56,7 +56,7 @@ class Gate:
 
 
 def _unit(options: Options) -> Report:
-    return _pytest("unit", _test_venv(), ["tests/unit"], options)
+    return _pytest("unit", _test_venv(), "tests/unit", options)
 
 
 def _unit_oldest(options: Options) -> Report:
@@ -64,22 +64,24 @@ def _unit_oldest(options: Options) -> Report:
     if not python:
         raise Skipped("needs Python 3.9")
     venv = ensure_venv("unit-3.9", REQUIREMENTS / "unit-3.9.txt", python)
-    return _pytest("unit-3.9", venv, ["tests/unit"], options)
+    return _pytest("unit-3.9", venv, "tests/unit", options)
 
 
 def _integration(options: Options) -> Report:
     venv = _test_venv()
     collections = LOCAL / "collections"
     build_and_install_collection(venv, collections)
-    more = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_HOME": str(LOCAL / "home" / ".ansible")}
-    return _pytest("integration", venv, ["tests/integration", "--numprocesses=2"], options, more)
+    more = {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_HOME": LOCAL / "home" / ".ansible"}
+    return _pytest("integration", venv, "tests/integration", options, "--numprocesses=2", **more)
 
 
-def _pytest(name: str, venv: Path, args: Sequence[str], options: Options, more: dict[str, str] | None = None) -> Report:
+def _pytest(name: str, venv: Path, folder: str, options: Options, *args: str, **more: str | Path) -> Report:
     results = LOCAL / "results" / f"{name}.xml"
     results.unlink(missing_ok=True)
-    command = [str(venv / "bin" / "pytest"), *args, f"--junit-xml={results}", *options.pytest_args]
-    env = private_env(venv, **(more or {}))
+    named = any((ROOT / arg.partition("::")[0]).exists() for arg in options.pytest_args if not arg.startswith("-"))
+    command = [str(venv / "bin" / "pytest"), f"--junit-xml={results}", *args, *options.pytest_args]
+    command += [] if named else [folder]
+    env = private_env(venv, **more)
     result = Result(run_live(command, env), "") if options.live else run(command, env)
     passed, failed, skipped = _count(results)
     return Report(result, passed, failed if result.ok else max(failed, 1), skipped)

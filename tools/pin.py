@@ -47,7 +47,7 @@ def _renew(path: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         wanted = Path(directory, "wanted.txt")
         wanted.write_text(re.sub(r"^-r ", f"-r {path.parent}/", chosen, flags=re.MULTILINE))
-        pip = [Path(directory, "venv", "bin", "python"), "-m", "pip"]
+        pip = [f"{directory}/venv/bin/python", "-m", "pip"]
         must([python, "-m", "venv", Path(directory, "venv")], user_env())
         must([*pip, "install", "--quiet", "--requirement", wanted], user_env())
         frozen = must([*pip, "freeze"], user_env()).splitlines()
