@@ -3,17 +3,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The options that say who asks which API, where and how. Private to this collection.
 
-DOCUMENTATION has all of them. The variants IDENTITY, TARGET and CONFIG_DIR are parts of it, for modules that take only
-some. PLUGIN adds to DOCUMENTATION what plugins on the controller need: the environment variables in a form that
+All of them are these fragments together:
+
+    - secops.defender._connection
+    - secops.defender._connection.identity
+    - secops.defender._connection.target
+    - secops.defender._connection.config_dir
+
+Plugins on the controller add `secops.defender._connection.plugin`, which has the environment variables in a form that
 Ansible itself reads. A plugin that hands its options to the engine's config.resolve must leave out those whose origin
 is the environment: the engine reads that itself, and there a stored credential wins over the environment's identity.
 
-tests/unit/test_surfaces.py holds all this against the engine's table of options.
+ansible-test wants each fragment as one literal. tests/unit/test_surfaces.py holds them against the engine's table of
+options.
 """
 
 from __future__ import annotations
 
-_SELECTION = r"""
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
   credential:
     description:
       - Name of a stored credential, see M(secops.defender.wdatp_credential).
@@ -33,9 +43,27 @@ _SELECTION = r"""
       - Whose tenant is meant, where a credential or a host serves several. Case does not matter.
       - Where it is not given, E(WDATP_ORGANIZATION) is used.
     type: str
+  timeout:
+    description:
+      - Seconds to wait for a connection, and for each piece of an answer.
+    type: int
+    default: 30
+  retries:
+    description:
+      - How often a request is tried again after the first time, where that makes sense.
+    type: int
+    default: 5
+requirements:
+  - requests >= 2.25
+  - msal >= 1.20
+notes:
+  - What is given counts before what the stored credential says, that before the environment, that before the default.
+  - The environment is that of the host where this runs. The environment's identity is not used where a stored
+    credential is.
 """
 
-_IDENTITY = r"""
+    IDENTITY = r"""
+options:
   tenant_id:
     description:
       - The tenant's ID, a GUID, or one of its domain names.
@@ -80,7 +108,8 @@ _IDENTITY = r"""
     type: path
 """
 
-_TARGET = r"""
+    TARGET = r"""
+options:
   cloud:
     description:
       - Microsoft's cloud, which says where to log in, which host to ask and whom the token is for.
@@ -142,20 +171,8 @@ _TARGET = r"""
     type: str
 """
 
-_PATIENCE = r"""
-  timeout:
-    description:
-      - Seconds to wait for a connection, and for each piece of an answer.
-    type: int
-    default: 30
-  retries:
-    description:
-      - How often a request is tried again after the first time, where that makes sense.
-    type: int
-    default: 5
-"""
-
-_CONFIG_DIR = r"""
+    CONFIG_DIR = r"""
+options:
   config_dir:
     description:
       - The directory that has the stored credentials, on the host where this runs.
@@ -163,30 +180,6 @@ _CONFIG_DIR = r"""
     type: path
     default: /etc/wdatp
 """
-
-
-class ModuleDocFragment:
-    IDENTITY = "options:" + _IDENTITY
-    TARGET = "options:" + _TARGET
-    CONFIG_DIR = "options:" + _CONFIG_DIR
-
-    DOCUMENTATION = (
-        "options:"
-        + _SELECTION
-        + _IDENTITY
-        + _TARGET
-        + _PATIENCE
-        + _CONFIG_DIR
-        + r"""
-requirements:
-  - requests >= 2.25
-  - msal >= 1.20
-notes:
-  - What is given counts before what the stored credential says, that before the environment, that before the default.
-  - The environment is that of the host where this runs. The environment's identity is not used where a stored
-    credential is.
-"""
-    )
 
     PLUGIN = r"""
 options:

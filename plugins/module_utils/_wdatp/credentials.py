@@ -422,6 +422,8 @@ def _parse(name: str, text: str, path: str) -> Credential:
             code="credential.newer",
         )
     try:
+        if values.get("tenant_id") is not None:
+            check_tenant_id(str(values["tenant_id"]))
         return Credential(
             name=name,
             validate_certs=_typed(values, "validate_certs", bool),
