@@ -90,14 +90,15 @@ class _Method:
         """The token endpoint's answer."""
         target, identity = self.connection.target, self.connection.identity
         # A new one each time: MSAL's memory of tokens and refusals lives in it.
-        app = _msal().ConfidentialClientApplication(
+        kind = _msal().ConfidentialClientApplication
+        app = kind(
             identity.client_id,
             client_credential=self.credential(),
             authority=f"{target.authority_url}/{identity.tenant_id}",
             # What is no Microsoft host would be asked of login.microsoftonline.com, a known one needs no asking.
             instance_discovery=False,
-            # An environment variable of MSAL's would lead elsewhere.
-            azure_region=False,
+            # Where MSAL_FORCE_REGION would lead elsewhere, there is a word against it.
+            azure_region=getattr(kind, "DISABLE_MSAL_FORCE_REGION", None),
             http_client=_Http(self.connection, self.transport, self.redactor),
         )
         answer = app.acquire_token_for_client(scopes=[target.scope], claims_challenge=claims)
@@ -171,8 +172,10 @@ class _ManagedIdentity(_Method):
         try:
             client = msal.ManagedIdentityClient(who, http_client=session)
             answer = client.acquire_token_for_client(resource=resource)
-        except (OSError, ValueError) as error:
-            raise _no_managed_identity(type(error).__name__) from error
+        except OSError as error:
+            raise _no_managed_identity("nothing answers at the metadata address") from error
+        except ValueError as error:
+            raise _no_managed_identity("what answers at the metadata address is not Azure") from error
         finally:
             session.close()
         if "access_token" not in answer:

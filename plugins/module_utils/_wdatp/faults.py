@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from .config import HttpOptions
 from .errors import TransportError
 
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EPERM, errno.EACCES)
 # http.client's words for a proxy that gives no tunnel.
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 # Of OpenSSL's X509_V_ERR_* (openssl-verification-options(1)).
@@ -119,7 +121,9 @@ def _tls(
     verification = next((item for item in chain if isinstance(item, ssl.SSLCertVerificationError)), None)
     if verification is not None:
         return Failure(tls_error(verification, host, options), is_passing=False)
-    if any(isinstance(item, OSError) and "CA certificate bundle" in str(item) for item in chain):
+    # A TLS error made of a PermissionError: the file may not be read. (By itself, a firewall may cause one.)
+    is_denied = "SSLError" in names and any(isinstance(item, PermissionError) for item in chain)
+    if is_denied or any(map(_is_about_ca_file, chain)):
         return Failure(bad_ca_file(options), is_passing=False)
     if "SSLError" in names or any(isinstance(item, ssl.SSLError) for item in chain):
         through = f" through the proxy {proxy_name(proxy)}" if proxy else ""
@@ -133,6 +137,13 @@ def _tls(
             )
         )
     return None
+
+
+def _is_about_ca_file(error: BaseException) -> bool:
+    """requests' words for a missing file, or OpenSSL's library for one without certificates."""
+    if isinstance(error, ssl.SSLError):
+        return error.library in ("X509", "PEM")
+    return isinstance(error, OSError) and "CA certificate bundle" in str(error)
 
 
 def trusted_by(options: HttpOptions) -> str:
@@ -193,6 +204,15 @@ def _network(chain: list[BaseException], names: set[str], host: str, options: Ht
                 "refused",
                 f"{host} refused the connection.",
                 "Check the address and port, and that a firewall lets this host out; behind a proxy, set proxy.",
+            ),
+            is_connect=True,
+        )
+    if any(isinstance(item, OSError) and item.errno in _NO_WAY for item in chain):
+        return Failure(
+            _error(
+                "unreachable",
+                f"There is no way from this host to {host}.",
+                "Check this host's network and firewall; behind a proxy, set proxy.",
             ),
             is_connect=True,
         )

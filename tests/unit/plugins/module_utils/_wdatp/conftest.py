@@ -1,0 +1,76 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of everything that talks to Microsoft share: a mock tenant, and connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.config import Connection, resolve_one
+from mock_api import MockTenant, TenantConfig
+
+_FOREIGN = (
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "MSAL_FORCE_REGION",
+)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer's own environment must not decide."""
+    for name in _FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(scope="module")
+def running_tenant() -> Iterator[MockTenant]:
+    with MockTenant(TenantConfig(alerts=40)) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def tenant(running_tenant: MockTenant, clean_environment: None) -> Iterator[MockTenant]:
+    """A mock tenant without faults; what a test turns is turned back."""
+    running_tenant.clear_requests()
+    yield running_tenant
+    running_tenant.set_faults([])
+    fresh = TenantConfig()
+    running_tenant.configure(
+        server_certificate=fresh.server_certificate,
+        clock_skew_seconds=fresh.clock_skew_seconds,
+        roles=fresh.roles,
+        token_lifetime=fresh.token_lifetime,
+        secrets=[],
+        expired_secrets=[],
+        foreign_tenants=[],
+        unconsented_tenants=[],
+        missing_resources=[],
+        app_disabled=False,
+    )
+
+
+@pytest.fixture
+def connection_to(tenant: MockTenant) -> Callable[..., Connection]:
+    """connection_to(api="mde_alerts", …) -> a connection to the mock tenant; None takes an option away."""
+
+    def connect(**options: Any) -> Connection:
+        known = {
+            "tenant_id": tenant.tenant_id,
+            "client_id": tenant.client_id,
+            "client_secret": tenant.client_secret,
+            "api_url": tenant.url,
+            "authority_url": tenant.url,
+            "ca_path": tenant.ca_path,
+        }
+        return resolve_one({**known, **options}, {})
+
+    return connect
