@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from .client import Client, first_line
@@ -28,8 +29,8 @@ class ApiAsker:
     def server_now(self) -> int:
         return self.client.transport.server_now()
 
-    def span(self, span: Span, top: int, skip: int = 0) -> Answer:
-        return self._get(self.source.params(span, top, skip))
+    def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+        return self._get(self.source.params(span, top, skip, extra))
 
     def everything(self, span: Span) -> Answer | None:
         params = self.source.everything_params(span)

@@ -102,6 +102,10 @@ class Outbox:
 
     # --- results ---------------------------------------------------------------------------------------------------
 
+    def has_all(self, batch_id: int) -> bool:
+        """Whether every destination has this batch and all before it."""
+        return all(item.progress.acked >= batch_id for item in self.deliveries)
+
     def pending(self) -> int:
         """Events that at least one destination still lacks."""
         return max((self._pending(item) for item in self.deliveries), default=0)

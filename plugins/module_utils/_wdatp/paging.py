@@ -14,19 +14,20 @@ Where an answer may have been cut, the walk goes on
 * from the last row's own time, that time included, when the rows came oldest first: any number of ties may lie on
   the border, the ids known there are left out;
 * with a shorter span, when they did not: a span is made so short that its answer is whole;
-* within one single moment (see `_moment`), where nothing is shorter: by link, by $skip, or by asking without limit.
+* within one single moment (see `_moment`), where nothing is shorter: without limit, by link, by $skip, or divided by
+  the time of creation.
 
 Next links are only followed where time can't lead on: a position in a list shifts when alerts move in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from .errors import ApiError
 from .page import Event
-from .sources.base import Source, Span
+from .sources.base import EVERYTHING, Part, Source, Span
 from .times import SECOND, format_time, now_ticks
 
 # The end of an open window: a Date header has whole seconds, and clocks of a service differ a little.
@@ -52,7 +53,7 @@ class Answer(NamedTuple):
 class Asker(Protocol):
     """Asks the API one question; each may raise ApiError, AuthError or TransportError."""
 
-    def span(self, span: Span, top: int, skip: int = 0) -> Answer: ...
+    def span(self, span: Span, top: int, skip: int, extra: Sequence[str]) -> Answer: ...
 
     def everything(self, span: Span) -> Answer | None: ...
 
@@ -122,14 +123,16 @@ class Walk:
                 if span.high is not None and moment.high == span.high and self._is_last(span):
                     return
                 low, known = self._after(moment), set()
+                if self.source.grain > 1:
+                    # The next question reaches back into this moment a little: begin as short as possible.
+                    width = self.source.grain
             else:
                 width = self._narrower(span, inside)
 
     # --- what an answer tells --------------------------------------------------------------------------------------
 
-    def _ask(self, span: Span, skip: int = 0) -> Answer:
-        answer = self.asker.span(span, self.full, skip)
-        return self._noted(answer)
+    def _ask(self, span: Span, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+        return self._noted(self.asker.span(span, self.full, skip, extra))
 
     def _noted(self, answer: Answer) -> Answer:
         self.is_partial = self.is_partial or answer.is_partial
@@ -232,12 +235,17 @@ class Walk:
         return width * (_GROWTH if answer.rows * _GROWTH < self.full else 2)
 
     def _narrower(self, span: Span, inside: list[Event]) -> int:
-        """Half of the time that a full answer covers, and at most half of the span."""
+        """How long a span is whose answer is likely whole: half of the time that this full one covers.
+
+        Where that is a single moment, the span ends just before it.
+        """
         high = span.high if span.high is not None else self._end
         whole = max(1, (high or span.low) - span.low + 1)
         times = [event.ticks for event in inside]
-        covered = max(times) - min(times) if times else whole
-        return max(self.source.grain, min(whole // 2, covered // 2))
+        grain, covered = self.source.grain, max(times) - min(times) if times else whole
+        if covered >= grain:
+            return max(grain, min(whole, covered) // 2)
+        return max(grain, min(times) // grain * grain - span.low)
 
     # --- what is handed over ---------------------------------------------------------------------------------------
 
@@ -268,30 +276,66 @@ class Walk:
                 # A pass that brings nothing new: no row slipped through while others moved away.
                 return
 
-    def _pages(self, span: Span) -> Iterator[Answer]:
-        """Once through a moment: by links while there are any, else by $skip."""
-        answer, rows = self._ask(span), 0
+    def _pages(self, span: Span, part: Part = EVERYTHING) -> Iterator[Answer]:
+        """Once through a moment, or a part of it: by links while there are any, by $skip as far as it goes, then
+        part by part.
+        """
+        extra = self.source.part_conditions(part)
+        answer, rows = self._ask(span, 0, extra), 0
         links: set[str] = set()
+        found: list[Event] = []
         while answer.rows:
             yield answer
+            found += answer.events
             rows += answer.rows
-            link = answer.next_link
-            following = None
-            if link and link not in links:
-                links.add(link)
-                following = self.asker.link(link)
+            if not answer.next_link and self._is_whole(answer):
+                return
+            following = self._follow(answer.next_link, links)
             if following is None:
-                self._check_reach(span, rows)
-                following = self._ask(span, skip=rows)
+                skip = self._reachable(rows)
+                if skip is None:
+                    yield from self._parts(span, part, found)
+                    return
+                rows = skip
+                following = self._ask(span, skip, extra)
             answer = self._noted(following)
 
-    def _check_reach(self, span: Span, rows: int) -> None:
+    def _follow(self, link: str | None, links: set[str]) -> Answer | None:
+        """The page behind a link that was not followed before; None where there is none."""
+        if not link or link in links:
+            return None
+        links.add(link)
+        return self.asker.link(link)
+
+    def _reachable(self, rows: int) -> int | None:
+        """The $skip that leads on behind so many rows, or None where it can't reach further."""
         limit = self.source.skip_limit
-        if limit is not None and rows > limit:
+        if limit is None or rows <= limit:
+            return rows
+        return limit if rows < limit + self.full else None
+
+    def _parts(self, span: Span, part: Part, events: list[Event]) -> Iterator[Answer]:
+        """A moment that is too full, divided by the time of creation."""
+        times = sorted(filter(None, (self.source.part_time(event) for event in events)))
+        for smaller in _divided(part, times):
+            yield from self._pages(span, smaller)
+        if not times or part == Part(times[0], times[0]):
             raise ApiError(
-                f"More than {rows} alerts of the API {self.source.name} share the update time {format_time(span.low)},"
-                f" and it lets nobody read further ($skip ends at {limit}, no next link).",
-                "The alerts before that time are safe; the cursor stays there. Fetch the rest with api mde_alerts,"
-                " or resolve alerts in smaller groups.",
+                f"More than {len(events)} alerts of the API {self.source.name} share the update time"
+                f" {format_time(span.low)}, and it lets nobody read further ($skip ends at {self.source.skip_limit}).",
+                "The alerts before that time are safe, the cursor stays there. Fetch the rest with api mde_alerts.",
                 code="api.crowded_moment",
             )
+
+
+def _divided(part: Part, times: list[int]) -> list[Part]:
+    """The part in two, or around the only time that it holds; empty where it can't be divided any more."""
+    if not times or part == Part(times[0], times[0]):
+        return []
+    first, last = times[0], times[-1]
+    if first == last:
+        ends = [Part(part.low, first - 1), Part(first, first), Part(first + 1, part.high)]
+    else:
+        middle = next(ticks for ticks in [*times[len(times) // 2 :], last] if ticks > first)
+        ends = [Part(part.low, middle - 1), Part(middle, part.high)]
+    return [item for item in ends if item.low is None or item.high is None or item.low <= item.high]

@@ -56,6 +56,19 @@ class FileDestination:
             raise self._error(error) from error
         self._handle = handle
 
+    def _follow_path(self) -> None:
+        """Opens the file anew where the path has come to name another one (log rotation)."""
+        if self._handle >= 0:
+            own = os.fstat(self._handle)
+            try:
+                named = os.stat(self.target)
+                is_same = (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
+            except OSError:
+                is_same = False
+            if not is_same:
+                self.close()
+        self.open()
+
     def close(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)
@@ -65,18 +78,22 @@ class FileDestination:
 
     def intent(self, progress: Progress, batch_id: int) -> Progress:
         """Where the file stands before a batch: what the store has to know before `write`."""
-        self.open()
+        self._follow_path()
         found = os.fstat(self._handle)
         return progress._replace(intent=batch_id, position=found.st_size, device=found.st_dev, inode=found.st_ino)
 
     def write(self, progress: Progress, batch: Outgoing) -> Progress:
-        """Appends what the file still lacks of the batch that `progress` intends, down to the disk. DestinationError."""
+        """Appends what the file lacks of the batch that `progress` intends, down to the disk. DestinationError."""
         self.open()
         text = self._render(batch)
         try:
-            done = self._already_there(progress, text)
-            self._append(memoryview(text)[done:])
+            self._append(memoryview(text)[self._already_there(progress, text) :])
             os.fsync(self._handle)
+            if os.fstat(self._handle).st_nlink == 0:
+                # Deleted by somebody in the meantime: what is only in there would be lost.
+                self._follow_path()
+                self._append(memoryview(text))
+                os.fsync(self._handle)
         except OSError as error:
             raise self._error(error) from error
         return progress._replace(acked=batch.id, intent=None)

@@ -59,7 +59,8 @@ class AlertExporter(Source):
         return self._range(span)
 
     def _range(self, span: Span) -> Params:
-        found = [("sinceTimeUtc", _milliseconds(span.low))]
+        """The span in whole milliseconds, wide enough for bounds that may be excluded."""
+        found = [("sinceTimeUtc", _milliseconds(span.low - _MILLISECOND))]
         if span.high is not None:
             found.append(("untilTimeUtc", _milliseconds(span.high + _MILLISECOND)))
         return found

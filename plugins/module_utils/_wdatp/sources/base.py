@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,16 @@ class Span(NamedTuple):
 
     low: int
     high: int | None
+
+
+class Part(NamedTuple):
+    """A part of a moment: the events that were created in this stretch of time (ticks, both included, None: open)."""
+
+    low: int | None
+    high: int | None
+
+
+EVERYTHING = Part(None, None)
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class Source(ABC):
     def params(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Params:
         """The query for the events of a span, at most `top` of them, without the first `skip`.
 
-        `extra`: more conditions in the API's own language (see `splits`).
+        `extra`: more conditions in the API's own language (see part_conditions).
         """
 
     @abstractmethod
@@ -122,6 +133,14 @@ class Source(ABC):
 
     def everything_params(self, span: Span) -> Params | None:
         """A query without any limit of rows, where the API has one: the last resort for a single crowded moment."""
+        return None
+
+    def part_conditions(self, part: Part) -> list[str]:
+        """A part of a moment in the API's own language."""
+        return []
+
+    def part_time(self, event: Event) -> int | None:
+        """The time by which a crowded moment can be divided (ticks), None where the API has none."""
         return None
 
     # --- what came -------------------------------------------------------------------------------------------------
@@ -150,6 +169,7 @@ class ODataSource(Source):
     """The APIs that speak OData: $filter, $top, $skip."""
 
     time_field: ClassVar[str]
+    created_field: ClassVar[str]
     expand_field: ClassVar[str] = ""
 
     def params(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Params:
@@ -176,6 +196,16 @@ class ODataSource(Source):
                 terms = [f"{known.field} eq {odata_string(value)}" for value in values]
                 found.append(terms[0] if len(terms) == 1 else f"({' or '.join(terms)})")
         return found + list(extra)
+
+    def part_conditions(self, part: Part) -> list[str]:
+        bounds = (("ge", part.low), ("le", part.high))
+        return [f"{self.created_field} {word} {format_time(ticks)}" for word, ticks in bounds if ticks is not None]
+
+    def part_time(self, event: Event) -> int | None:
+        try:
+            return parse_time(str(json.loads(event.raw).get(self.created_field)))
+        except ValueError:
+            return None
 
     def _expansion(self) -> Params:
         return [("$expand", self.expand_field)] if self.expand and self.expand_field else []

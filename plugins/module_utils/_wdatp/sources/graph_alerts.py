@@ -30,6 +30,7 @@ class GraphAlerts(ODataSource):
     is_ordered = True
     rate = (150, 0)
     time_field = "lastUpdateDateTime"
+    created_field = "createdDateTime"
     filters = {
         "severity": Filter("severity", GRAPH_SEVERITIES),
         "status": Filter("status", {name: name for name in ("unknown", "new", "inProgress", "resolved")}),

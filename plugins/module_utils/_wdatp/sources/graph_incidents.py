@@ -27,6 +27,7 @@ class GraphIncidents(ODataSource):
     skip_limit = None
     is_ordered = True
     time_field = "lastUpdateDateTime"
+    created_field = "createdDateTime"
     expand_field = "alerts"
     filters = {
         "severity": Filter("severity", GRAPH_SEVERITIES),

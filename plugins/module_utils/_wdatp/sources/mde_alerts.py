@@ -35,6 +35,7 @@ class MdeAlerts(ODataSource):
     skip_limit = None
     rate = (100, 1500)
     time_field = "lastUpdateTime"
+    created_field = "alertCreationTime"
     expand_field = "evidence"
     retirement = Retirement(
         "Microsoft's message MC1220762 says that the Defender for Endpoint API stops working after 2027-02-01",

@@ -1,0 +1,85 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which events are new, which are a new version, which are known; and which of them shall be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Optional
+
+from .page import Event
+from .store import Known, number_of, version_number
+
+# (id, version, content) as the store's ledger keeps them
+Entry = tuple[int, int, Optional[int]]
+
+# The figures that a verdict counts for.
+NEW, UPDATED, DUPLICATES = "new", "updated", "duplicates"
+
+
+class Verdict(NamedTuple):
+    event: Event
+    kind: str
+    is_written: bool
+    entry: Entry
+
+
+def content_number(event: Event) -> int:
+    """The content without the update time, so that an alert that was only touched is told from one that changed."""
+    return number_of(event.raw.replace(event.version.encode("utf-8", "surrogatepass"), b""))
+
+
+def _all(known: Known, version: int, content: int | None) -> bool:
+    return True
+
+
+def _latest(known: Known, version: int, content: int | None) -> bool:
+    return version > known.newest
+
+
+def _new_only(known: Known, version: int, content: int | None) -> bool:
+    return False
+
+
+def _changed(known: Known, version: int, content: int | None) -> bool:
+    return version > known.newest and content != known.content
+
+
+# Whether a version of a known event that the ledger lacks is written.
+POLICIES: dict[str, Callable[[Known, int, int | None], bool]] = {
+    "all": _all,
+    "latest": _latest,
+    "new_only": _new_only,
+    "changed": _changed,
+}
+
+
+class Ledger:
+    """Judges events. `look_up`: ids -> what is known of them."""
+
+    def __init__(self, look_up: Callable[[list[int]], dict[int, Known]], updates: str) -> None:
+        self._look_up = look_up
+        self._is_written = POLICIES[updates]
+        self._keeps_content = updates == "changed"
+
+    def judge(self, events: list[Event]) -> Iterable[Verdict]:
+        """One verdict for each event, in order; of an event that comes twice the second is a duplicate."""
+        numbers = [number_of(event.id) for event in events]
+        known = self._look_up(numbers)
+        for number, event in zip(numbers, events):
+            version = version_number(event)
+            content = content_number(event) if self._keeps_content else None
+            before = known.get(number)
+            entry = (number, version, content)
+            if before is None:
+                known[number] = Known({version}, version, content)
+                yield Verdict(event, NEW, True, entry)
+            elif version in before.versions:
+                yield Verdict(event, DUPLICATES, False, entry)
+            else:
+                is_written = self._is_written(before, version, content)
+                before.versions.add(version)
+                if version > before.newest:
+                    known[number] = Known(before.versions, version, content)
+                yield Verdict(event, UPDATED, is_written, entry)

@@ -1,0 +1,370 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pull: the only place that knows the order of steps.
+
+For each tenant: cursor -> window -> walk -> ledger -> one transaction (events, ledger, cursor) -> files. What one
+tenant or one destination lacks or breaks holds up no other.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .asker import ApiAsker
+from .client import Client
+from .config import Connection, HttpOptions, resolve
+from .destinations.registry import destinations_of
+from .errors import WdatpError
+from .formats import one_line
+from .ledger import DUPLICATES, Ledger, Verdict
+from .outbox import Outbox
+from .page import CONTENT, Event
+from .paging import Walk
+from .pulloptions import PullOptions, page_size_of, pull_options
+from .redact import Redactor
+from .sources.base import Source, Span
+from .sources.registry import source_of
+from .store import Cursor, Store
+from .times import SECOND, format_time, now_ticks
+from .transport import Counters, Transport
+
+FIGURES = ("fetched", "new", "updated", "duplicates", "written", "requests", "throttled", "retried", "quarantined")
+
+
+@dataclass
+class Context:
+    """What surrounds a run: who may hear of it, and whether it may change anything."""
+
+    redactor: Redactor = field(default_factory=Redactor)
+    warn: Callable[[str], None] = lambda text: None
+    check_mode: bool = False
+
+
+@dataclass
+class StreamReport:
+    """What came of one tenant and one API."""
+
+    tenant_id: str
+    organization: str | None
+    api: str
+    new: int = 0
+    updated: int = 0
+    duplicates: int = 0
+    written: int = 0
+    # Events that a real run would have written, in check mode too.
+    chosen: int = 0
+    complete: bool = False
+    before: str | None = None
+    after: str | None = None
+    lag_seconds: int | None = None
+    counters: Counters = field(default_factory=Counters)
+    error: WdatpError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "tenant_id": self.tenant_id,
+            "organization": self.organization,
+            "api": self.api,
+            "fetched": self.new + self.updated + self.duplicates,
+            "new": self.new,
+            "updated": self.updated,
+            "duplicates": self.duplicates,
+            "written": self.written,
+            "complete": self.complete,
+            "cursor": {"before": self.before, "after": self.after},
+            "lag_seconds": self.lag_seconds,
+            "requests": self.counters.requests,
+            "throttled": self.counters.throttled,
+            "retried": self.counters.retried,
+            "quarantined": 0,
+            "error": self.error.to_dict() if self.error else None,
+        }
+
+
+@dataclass
+class PullReport:
+    """What came of a run."""
+
+    streams: list[StreamReport]
+    destinations: list[dict[str, Any]] = field(default_factory=list)
+    pending: int = 0
+    caught_up: int = 0
+    duration_seconds: float = 0.0
+    events: list[Any] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The return values of wdatp_pull_events."""
+        each = [stream.to_dict() for stream in self.streams]
+        totals = {name: sum(entry[name] for entry in each) for name in FIGURES}
+        lags = [entry["lag_seconds"] for entry in each if entry["lag_seconds"] is not None]
+        found = {
+            "changed": any(stream.chosen for stream in self.streams) or self.caught_up > 0,
+            **totals,
+            "pending": self.pending,
+            "complete": all(stream.complete for stream in self.streams),
+            "streams": each,
+            "lag_seconds": max(lags, default=None),
+            "duration_seconds": round(self.duration_seconds, 3),
+            "destinations": self.destinations,
+            "events": self.events,
+        }
+        if len(each) == 1:
+            found["cursor"] = each[0]["cursor"]
+        return found
+
+    def failure(self) -> WdatpError | None:
+        """One error for all that went wrong, which also says what is safe; None where nothing did."""
+        wrong = [stream for stream in self.streams if stream.error is not None]
+        unwritten = [item for item in self.destinations if item["error"]]
+        if not wrong and not unwritten:
+            return None
+        texts, remedies = [], []
+        for stream in wrong:
+            name = f"{stream.organization or stream.tenant_id}: " if len(self.streams) > 1 else ""
+            texts.append(f"{name}{stream.error.message}")  # type: ignore[union-attr]
+            remedies.append(stream.error.remedy)  # type: ignore[union-attr]
+        for item in unwritten:
+            texts.append(item["error"]["message"])
+            remedies.append(item["error"]["remedy"])
+        first = wrong[0].error.code if wrong and wrong[0].error else unwritten[0]["error"]["code"]
+        return WdatpError(" ".join([*texts, self._safe()]), " ".join(dict.fromkeys(remedies)), code=first)
+
+    def _safe(self) -> str:
+        written = sum(stream.written for stream in self.streams)
+        text = f"Written and safe in this run: {written} events; the next run goes on from there, nothing is lost."
+        return text + (f" Waiting in the outbox: {self.pending} events." if self.pending else "")
+
+
+def pull(options: Mapping[str, Any], context: Context) -> PullReport:
+    """Pulls what the options mean. Errors of a tenant or a destination are in the report; all others are raised."""
+    started = time.monotonic()
+    wanted = pull_options(options)
+    destinations = destinations_of(options.get("destinations"), wanted.state_dir)
+    connections = resolve(options)
+    source = source_of(connections[0].target.api, wanted.expand, wanted.wanted)
+    _say_once(source, wanted, context)
+    with Store(wanted.state_dir, read_only=context.check_mode) as store:
+        job = store.job("\n".join(sorted(item.target for item in destinations)))
+        outbox = Outbox(store, job, destinations)
+        try:
+            run = _Run(wanted, context, store, job, outbox, source, started)
+            report = run.all(connections)
+        finally:
+            outbox.close()
+    report.duration_seconds = time.monotonic() - started
+    return report
+
+
+def _say_once(source: Source, wanted: PullOptions, context: Context) -> None:
+    _size, warning = page_size_of(wanted.page_size, source)
+    if warning:
+        context.warn(warning)
+    if source.retirement:
+        context.warn(f"{source.retirement.note}; use the API {source.retirement.successor} instead of {source.name}.")
+
+
+class _Run:
+    """One run: its budgets, its files, its results."""
+
+    def __init__(
+        self,
+        options: PullOptions,
+        context: Context,
+        store: Store,
+        job: int,
+        outbox: Outbox,
+        source: Source,
+        started: float,
+    ) -> None:
+        self.options = options
+        self.context = context
+        self.store = store
+        self.job = job
+        self.outbox = outbox
+        self.source = source
+        self.deadline = None if options.max_seconds is None else started + options.max_seconds
+        self.events_left = options.max_events
+        self.bytes_left = options.max_bytes
+        self.returned: deque[bytes] = deque(maxlen=options.return_events)
+        self._transports: dict[HttpOptions, Transport] = {}
+
+    def all(self, connections: Sequence[Connection]) -> PullReport:
+        report = PullReport([])
+        if not self.context.check_mode:
+            self.outbox.catch_up()
+        report.caught_up = sum(item.written for item in self.outbox.deliveries)
+        try:
+            for connection in connections:
+                report.streams.append(self._stream(connection))
+        finally:
+            for transport in self._transports.values():
+                transport.close()
+        if not self.context.check_mode:
+            self.outbox.flush()
+        report.pending = self.outbox.pending()
+        report.destinations = self.outbox.to_list()
+        report.events = [json.loads(raw) for raw in self.returned]
+        return report
+
+    def _transport(self, connection: Connection) -> Transport:
+        """One session for all tenants that are reached in the same way."""
+        known = self._transports.get(connection.http)
+        if known is None:
+            known = Transport(connection.http, self.context.warn, self.deadline)
+            self._transports[connection.http] = known
+        return known
+
+    def _stream(self, connection: Connection) -> StreamReport:
+        identity = connection.identity
+        report = StreamReport(identity.tenant_id, connection.organization, self.source.name)
+        transport = self._transport(connection)
+        before = Counters(**vars(transport.counters))
+        try:
+            _Stream(self, connection, transport, report).pull()
+        except WdatpError as error:
+            # The store concerns every tenant; all else only this one.
+            if error.code.startswith("store."):
+                raise
+            report.error = error
+        counters = transport.counters
+        report.counters = Counters(**{name: getattr(counters, name) - value for name, value in vars(before).items()})
+        return report
+
+    def take(self, size: int) -> bool:
+        """One event of `size` bytes out of the budgets; False where one of them is used up."""
+        if (self.events_left is not None and self.events_left <= 0) or (
+            self.bytes_left is not None and self.bytes_left <= 0
+        ):
+            return False
+        if self.events_left is not None:
+            self.events_left -= 1
+        if self.bytes_left is not None:
+            self.bytes_left -= size
+        return True
+
+    def has_budget(self) -> bool:
+        return (
+            (self.events_left is None or self.events_left > 0)
+            and (self.bytes_left is None or self.bytes_left > 0)
+            and (self.deadline is None or time.monotonic() < self.deadline)
+        )
+
+
+class _Stream:
+    """One tenant and one API in a run."""
+
+    def __init__(self, run: _Run, connection: Connection, transport: Transport, report: StreamReport) -> None:
+        self.run = run
+        self.options = run.options
+        self.report = report
+        self.transport = transport
+        self.client = Client(connection, run.source, transport, run.context.redactor)
+        self.origin = {
+            "credential": connection.credential,
+            "organization": connection.organization,
+            "tenant_id": connection.identity.tenant_id,
+            "api": run.source.name,
+        }
+        self.number = run.store.stream(run.job, connection.identity.tenant_id, run.source.name)
+        self.cursor = run.store.cursor(self.number, run.options.filter_key)
+        self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates)
+        self.moves_cursor = True
+
+    def pull(self) -> None:
+        run, report = self.run, self.report
+        report.before = report.after = self.cursor.value if self.cursor else None
+        # Entra ID's answer also tells Microsoft's time, by which the window is computed.
+        self.client.auth.token()
+        window = self._window(self.transport.server_now())
+        size, _warning = page_size_of(self.options.page_size, run.source)
+        walk = Walk(run.source, ApiAsker(self.client, run.source), window, size)
+        began = now_ticks()
+        try:
+            drained = run.has_budget() and self._drain(walk)
+            report.complete = drained and not walk.is_partial
+        finally:
+            report.after = self.cursor.value if self.cursor else None
+            report.lag_seconds = self._lag(began)
+
+    def _drain(self, walk: Walk) -> bool:
+        """Every batch of the walk; False where a budget ended before it."""
+        for batch in walk:
+            if not self._keep(batch.events, batch.moves_cursor) or not self.run.has_budget():
+                return False
+        return True
+
+    def _window(self, now: int) -> Span:
+        options = self.options
+        since, until = options.window(now)
+        if since is None:
+            start = now - options.initial_lookback if self.cursor is None else self.cursor.ticks - options.overlap
+            return Span(start, until)
+        # A window behind a gap must not carry the cursor over it.
+        self.moves_cursor = self.cursor is None or since <= self.cursor.ticks
+        return Span(since, until)
+
+    def _lag(self, began: int) -> int | None:
+        """Seconds that this stream is behind Microsoft's time: how old the moment is up to which all was fetched."""
+        if self.report.complete and self.options.until is None:
+            return max(0, (now_ticks() - began) // SECOND)
+        if self.cursor is None:
+            return None
+        return max(0, (self.transport.server_now() - self.cursor.ticks) // SECOND)
+
+    # --- a batch ---------------------------------------------------------------------------------------------------
+
+    def _keep(self, events: list[Event], moves_cursor: bool) -> bool:
+        """A batch into the store and the files. False where a budget ended within it."""
+        verdicts, is_whole = self._within_budget(events)
+        chosen = [verdict.event for verdict in verdicts if verdict.is_written]
+        cursor = self._next_cursor(verdicts) if moves_cursor and self.moves_cursor else self.cursor
+        if not self.run.context.check_mode:
+            self._commit(verdicts, chosen, cursor)
+            self.cursor = cursor
+        for verdict in verdicts:
+            setattr(self.report, verdict.kind, getattr(self.report, verdict.kind) + 1)
+        self.report.chosen += len(chosen)
+        self.run.returned.extend(event.raw for event in chosen[-self.options.return_events or len(chosen) :])
+        return is_whole
+
+    def _within_budget(self, events: list[Event]) -> tuple[list[Verdict], bool]:
+        """The verdicts up to where a budget of events or bytes ends (time is looked at between batches)."""
+        run = self.run
+        taken: list[Verdict] = []
+        for verdict in self.ledger.judge(events):
+            if verdict.is_written and not run.take(len(verdict.event.raw)):
+                return taken, False
+            taken.append(verdict)
+        return taken, True
+
+    def _next_cursor(self, verdicts: list[Verdict]) -> Cursor | None:
+        """The newest time that was reached, in Microsoft's own text; never back."""
+        for verdict in reversed(verdicts):
+            event = verdict.event
+            if not event.version.startswith(CONTENT):
+                is_further = self.cursor is None or event.ticks > self.cursor.ticks
+                return Cursor(event.version, event.ticks) if is_further else self.cursor
+        return self.cursor
+
+    def _commit(self, verdicts: list[Verdict], chosen: list[Event], cursor: Cursor | None) -> None:
+        store, outbox = self.run.store, self.run.outbox
+        entries = [verdict.entry for verdict in verdicts if verdict.kind != DUPLICATES]
+        batch = None
+        with store.transaction():
+            store.remember(self.number, entries)
+            if chosen:
+                lines = b"\n".join([*(one_line(event.raw) for event in chosen), b""])
+                ids = [event.id for event in chosen]
+                batch = store.put_batch(self.run.job, format_time(now_ticks()), self.origin, ids, lines)
+                outbox.intend(batch.id)
+            if cursor is not None:
+                store.set_cursor(self.number, self.options.filter_key, cursor)
+        if batch is not None:
+            outbox.deliver(batch)
+            self.report.written += batch.size if outbox.has_all(batch.id) else 0
