@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,7 +34,8 @@ class HttpOptions:
 
     ca_path: str | None = None
     validate_certs: bool = True
-    proxy: str | None = None
+    # May hold a password.
+    proxy: str | None = field(default=None, repr=False)
     timeout: int = 30
     retries: int = 5
 
@@ -338,7 +339,7 @@ def _cloud_of(host: str, api: str, wanted: str | None) -> str | None:
 
 def check_host(text: str) -> str:
     """A host name, perhaps with a port. OptionError where it is something else, such as a URL."""
-    if not _HOST.fullmatch(text):
+    if not _HOST.fullmatch(text) or not 0 < int(text.partition(":")[2] or 443) < 65536:
         raise OptionError(
             f"host: {text!r} is not a host name.",
             "Write only the name, such as graph.microsoft.com, without https:// and without a path.",

@@ -1,0 +1,107 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import (
+    MASK,
+    Redactor,
+    forms_of,
+    url_password,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+SECRET = 'Qx8~a/b+c=d"e\\f&g%h ü'
+
+
+def redactor(*secrets: str) -> Redactor:
+    made = Redactor()
+    for secret in secrets:
+        made.add(secret)
+    return made
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SECRET,
+        json.dumps({"secret": SECRET}),
+        json.dumps({"secret": SECRET}, ensure_ascii=False),
+        repr([SECRET]),
+        quote(SECRET, safe=""),
+        quote(SECRET),
+        quote(quote(SECRET, safe=""), safe=""),
+        quote_plus(SECRET),
+        urlencode({"client_secret": SECRET, "scope": "x"}),
+        quote(SECRET, safe="").lower(),
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.urlsafe_b64encode(SECRET.encode()).decode(),
+    ],
+)
+def test_every_form_is_masked(shown: str) -> None:
+    masked = redactor(SECRET).text(f"before {shown} after")
+    assert MASK in masked
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    assert not any(form in masked for form in forms_of(SECRET))
+    assert "Qx8" not in masked
+
+
+@given(st.binary(max_size=8), st.text(min_size=8, max_size=60), st.binary(max_size=8))
+def test_base64_of_something_around_it(before: bytes, secret: str, after: bytes) -> None:
+    """As in an Authorization header, where the secret follows a user's name."""
+    data = secret.encode("utf-8", "surrogatepass")
+    try:
+        secret.encode("utf-8")
+    except UnicodeEncodeError:
+        return
+    shown = base64.b64encode(before + data + after).decode()
+    masked = redactor(secret).text(shown)
+    assert MASK in masked
+    # What is left of it at most: the characters that its first and last bytes share with their neighbours.
+    assert len(masked) - len(MASK) <= len(shown) - (len(data) * 8 // 6 - 2)
+
+
+def test_short_secrets_do_not_spoil_texts() -> None:
+    assert redactor("abc").text("abcdef") == "abcdef"
+
+
+def test_a_secret_inside_another_does_not_save_its_rest() -> None:
+    both = redactor("abcd", "abcdefgh")
+    assert both.text("x abcdefgh y abcd") == f"x {MASK} y {MASK}"
+
+
+def test_nothing_to_hide() -> None:
+    empty = Redactor()
+    empty.add(None)
+    empty.add("")
+    empty.add_url(None)
+    assert empty.forms == []
+    assert empty.text("text") == "text"
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        (None, ""),
+        ("http://proxy:3128", ""),
+        ("http://u@proxy:3128", ""),
+        ("http://u:p%40ss@proxy:3128", "p%40ss"),
+        ("u:pass@proxy", "pass"),
+        ("ftp://u:p@ss:w@proxy", "p@ss:w"),
+    ],
+)
+def test_url_password(url: str | None, password: str) -> None:
+    assert url_password(url) == password
+
+
+def test_an_addresss_password_in_both_forms() -> None:
+    made = Redactor()
+    made.add_url("http://u:p%40ss-word@proxy")
+    assert made.text("p%40ss-word p@ss-word") == f"{MASK} {MASK}"
