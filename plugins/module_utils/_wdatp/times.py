@@ -47,6 +47,8 @@ def parse_time(text: str) -> int:
     ticks = (_day_seconds(text[:10]) + hour * 3600 + minute * 60 + second) * SECOND
     ticks += int((match[7] or "0")[:7].ljust(7, "0"))
     if match[9]:
+        if int(match[10]) > 23 or int(match[11]) > 59:
+            raise ValueError(f"not an offset from UTC: {text!r}")
         offset = (int(match[10]) * 60 + int(match[11])) * MINUTE
         ticks -= offset if match[9] == "+" else -offset
     return ticks

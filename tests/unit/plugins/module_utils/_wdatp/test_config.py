@@ -348,9 +348,10 @@ def test_hosts(text: str) -> None:
     assert check_host(text) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a b", "a/b", "a.example.", "https://a", "a:443000", "a:65536", "a:0", "a\n", "u@a", "ä.example"]
-)
+_BAD_HOSTS = ["", "a b", "a/b", "a.example.", "https://a", "a:443000", "a:65536", "a:0", "a\n", "u@a", "ä.example"]
+
+
+@pytest.mark.parametrize("text", _BAD_HOSTS)
 def test_bad_hosts(text: str) -> None:
     with pytest.raises(OptionError):
         check_host(text)
