@@ -36,6 +36,8 @@ _SOCKET_SECONDS = 10
 _RETRIES = 1
 # Entra ID forgives assertions so much (the mock tenant too); beyond, a certificate can't sign in.
 _SKEW_SECONDS = 300
+# What a failure means where the first hop is a proxy.
+_NO_PROXY_THERE = tuple(f"network.{kind}" for kind in ("dns", "refused", "unreachable", "timeout", "failed"))
 # Of the names in a certificate, so many are shown.
 _NAMES = 3
 
@@ -233,7 +235,7 @@ class _Run:
 
     def _failed(self, peer: _Peer, error: BaseException) -> TransportError:
         refused = explain(error, peer.url, self.options, peer.proxy).error
-        if peer.proxy and refused.code in ("network.dns", "network.refused", "network.timeout", "network.failed"):
+        if peer.proxy and refused.code in _NO_PROXY_THERE:
             refused = proxy_unreachable(peer.proxy, peer.name)
         return _labelled(peer, refused)
 

@@ -39,6 +39,7 @@ class AlertExporter(Source):
     # No maximum is documented; this bounds the memory that one answer takes.
     page_limit = 10_000
     page_default = 2_000
+    keeps_newest = True
     grain = _MILLISECOND
     retirement = Retirement(
         "Microsoft deprecated the SIEM API on 2023-12-31 and may switch it off without notice since 2024-12-31",

@@ -70,6 +70,8 @@ class Source(ABC):
     skip_limit: ClassVar[int | None] = 0
     # Oldest first can be asked for.
     is_ordered: ClassVar[bool] = False
+    # A limit keeps the newest rows, whatever their order.
+    keeps_newest: ClassVar[bool] = False
     # The finest step of time in a query, in ticks.
     grain: ClassVar[int] = 1
     # Requests a minute and an hour for each app and tenant; 0: not documented.

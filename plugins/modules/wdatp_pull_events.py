@@ -1,0 +1,374 @@
+#!/usr/bin/python
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wdatp_pull_events
+short_description: Pull Microsoft Defender alerts into a file for a SIEM
+version_added: 0.1.0
+author:
+  - secops.defender contributors (@secops-defender)
+description:
+  - Fetches the alerts that are new or were updated since the last run, and appends each of them once to a file.
+  - Where the last run ended is kept in O(state_dir), together with a ledger of the events that are known. An event is
+    committed there before the cursor passes it, so an interrupted run loses nothing and repeats nothing.
+  - The task's result has figures only, unless O(return_events) asks for alerts.
+extends_documentation_fragment:
+  - secops.defender._attributes
+  - secops.defender._attributes.actiongroup_wdatp
+  - secops.defender._connection
+  - secops.defender._connection.identity
+  - secops.defender._connection.target
+  - secops.defender._connection.config_dir
+  - secops.defender._state
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Fetches and counts as a real run would, writes nothing and moves nothing.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details:
+      - A second run writes only what has come in the meantime.
+options:
+  since:
+    description:
+      - Fetch from this time on, whatever the cursor says. An RFC 3339 time, or how far back from now, such as V(4h).
+      - Events that are known count as duplicates and are not written again. The cursor never moves back, and not over
+        a gap.
+    type: str
+  until:
+    description:
+      - Fetch up to this time. An RFC 3339 time, or how far back from now. Up to now where it is not given.
+    type: str
+  initial_lookback:
+    description:
+      - How far back the very first run goes.
+    type: str
+    default: 1d
+  overlap:
+    description:
+      - How far each run reads back behind the cursor, for alerts that Microsoft makes visible late.
+      - V(auto) is 30 minutes. The ledger keeps what is read again from being written again.
+    type: str
+    default: auto
+  page_size:
+    description:
+      - How many alerts to ask for at a time. The API's own default where it is not given.
+      - A larger number than the API allows is taken down to that, with a warning.
+    type: int
+  expand:
+    description:
+      - Ask for the evidence of alerts (O(api=mde_alerts)) and for the alerts of incidents (O(api=graph_incidents)).
+    type: bool
+    default: true
+  updates:
+    description:
+      - Which versions of an alert are written. Microsoft returns an alert anew with a new update time when it changes.
+      - V(all) writes each version once.
+      - V(latest) leaves out a version that is older than one that was written.
+      - V(new_only) writes only the first version.
+      - V(changed) leaves out a version in which nothing but the update time is new.
+    type: str
+    default: all
+    choices:
+      - all
+      - latest
+      - new_only
+      - changed
+  severity:
+    description:
+      - Only events of these severities, such as V(high). Each set of filters has a cursor of its own.
+    type: list
+    elements: str
+  status:
+    description:
+      - Only events with these statuses, such as V(new). Not for O(api=alert_exporter).
+    type: list
+    elements: str
+  category:
+    description:
+      - Only events of these categories, such as V(Malware). Not for O(api=graph_incidents).
+    type: list
+    elements: str
+  max_events:
+    description:
+      - End the run after so many written events. The next run goes on exactly there.
+    type: int
+  max_seconds:
+    description:
+      - End the run after so many seconds, at the next border of a page. The next run goes on exactly there.
+    type: int
+  max_bytes:
+    description:
+      - End the run once so many bytes of alerts were written. The next run goes on exactly there.
+    type: int
+  return_events:
+    description:
+      - Return so many of the newest events that this run wrote. V(0) keeps alert data out of the result.
+    type: int
+    default: 0
+  fail_on_error:
+    description:
+      - Whether the task fails where a tenant or a destination is in error. All that works is done first in any case.
+    type: bool
+    default: true
+  destinations:
+    description:
+      - Where the events go. One file, C(events.jsonl) in O(state_dir), where nothing is given.
+      - A destination that can't take them holds up neither the pull nor the others, its events wait in the outbox.
+      - Each set of destinations has cursors and a ledger of its own.
+    type: list
+    elements: dict
+    suboptions:
+      type:
+        description:
+          - V(file) is a file to which one line is appended for each event.
+        type: str
+        default: file
+        choices:
+          - file
+      path:
+        description:
+          - The file. Its directory has to exist. C(events.jsonl) in O(state_dir) where nothing is given.
+        type: path
+      format:
+        description:
+          - V(raw) is the alert's own JSON text as Microsoft sent it, on one line.
+          - V(envelope) is that text as C(alert) beside C(wdatp), which has the credential, the organization, the tenant,
+            the API, the time of receipt, the event's id and a rising sequence number.
+        type: str
+        default: raw
+        choices:
+          - raw
+          - envelope
+seealso:
+  - module: secops.defender.wdatp_credential
+  - module: secops.defender.wdatp_test_connectivity
+  - plugin: secops.defender.wdatp_alerts
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Pull the alerts of a stored credential
+  secops.defender.wdatp_pull_events:
+    credential: contoso
+    destinations:
+      - path: /var/log/defender/alerts.jsonl
+  register: pulled
+  become: true
+
+- name: Show what came
+  ansible.builtin.debug:
+    msg: "{{ pulled.new }} new, {{ pulled.updated }} updated, {{ pulled.lag_seconds }} s behind"
+
+- name: Pull only what is serious, with who it is from, at most ten minutes long
+  secops.defender.wdatp_pull_events:
+    credential: contoso
+    severity: [medium, high]
+    max_seconds: 600
+    destinations:
+      - path: /var/log/defender/serious.jsonl
+        format: envelope
+  become: true
+
+- name: Fetch the last 30 days once more; what is known is not written again
+  secops.defender.wdatp_pull_events:
+    credential: contoso
+    since: 30d
+    destinations:
+      - path: /var/log/defender/alerts.jsonl
+  become: true
+
+- name: Pull with an identity from the environment (WDATP_TENANT_ID, WDATP_CLIENT_ID, WDATP_CLIENT_SECRET)
+  secops.defender.wdatp_pull_events:
+    state_dir: "{{ ansible_env.HOME }}/wdatp"
+"""
+
+RETURN = r"""
+fetched:
+  description: How many events the API returned, each counted once. The sum of the next three.
+  returned: always
+  type: int
+  sample: 128
+new:
+  description: Events that were not known.
+  returned: always
+  type: int
+  sample: 20
+updated:
+  description: New versions of known events.
+  returned: always
+  type: int
+  sample: 3
+duplicates:
+  description: Events that were known in this version.
+  returned: always
+  type: int
+  sample: 105
+written:
+  description: Events of this run that every destination has.
+  returned: always
+  type: int
+  sample: 23
+pending:
+  description: Events, also of earlier runs, that a destination still lacks. They wait in the outbox.
+  returned: always
+  type: int
+  sample: 0
+complete:
+  description:
+    - Whether everything in the window was fetched.
+    - False where a budget ended the run, where the service itself called its answer partial, or after an error.
+  returned: always
+  type: bool
+  sample: true
+cursor:
+  description: The newest update time that was reached, in Microsoft's own text.
+  returned: where one tenant was pulled
+  type: dict
+  contains:
+    before:
+      description: Before this run. Null where there was none.
+      type: str
+      sample: "2026-11-24T08:12:55.1033333Z"
+    after:
+      description: After this run.
+      type: str
+      sample: "2026-11-24T08:17:04.25Z"
+lag_seconds:
+  description:
+    - How many seconds behind Microsoft's clock the moment is up to which everything was fetched.
+    - The largest of all tenants.
+  returned: always
+  type: int
+  sample: 0
+requests:
+  description: How many requests were sent, those for tokens included.
+  returned: always
+  type: int
+  sample: 4
+throttled:
+  description: How many answers said that there were too many requests.
+  returned: always
+  type: int
+  sample: 0
+retried:
+  description: How many requests were sent again.
+  returned: always
+  type: int
+  sample: 0
+quarantined:
+  description: How many slices of time could not be read and are still open.
+  returned: always
+  type: int
+  sample: 0
+duration_seconds:
+  description: How long the pull took.
+  returned: always
+  type: float
+  sample: 1.25
+streams:
+  description: One entry for each tenant, with the figures above and its error.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - api: graph_alerts
+      complete: true
+      cursor:
+        after: "2026-11-24T08:17:04.25Z"
+        before: "2026-11-24T08:12:55.1033333Z"
+      duplicates: 105
+      error: null
+      fetched: 128
+      lag_seconds: 0
+      new: 20
+      organization: null
+      quarantined: 0
+      requests: 4
+      retried: 0
+      tenant_id: 11111111-2222-3333-4444-555555555555
+      throttled: 0
+      updated: 3
+      written: 23
+destinations:
+  description: One entry for each destination.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    type:
+      description: What kind of destination it is.
+      type: str
+      sample: file
+    target:
+      description: The file's path.
+      type: str
+      sample: /var/log/defender/alerts.jsonl
+    written:
+      description: Events that were written to it in this run, those that had waited included.
+      type: int
+      sample: 23
+    pending:
+      description: Events that it still lacks.
+      type: int
+      sample: 0
+    error:
+      description: Why it lacks them, as C(code), C(message) and C(remedy). Null where nothing is wrong.
+      type: dict
+      sample: null
+events:
+  description: The newest events of this run, oldest first, as many as O(return_events) says.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+error:
+  description: What went wrong, and what to do.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Names the kind of error and never changes.
+      type: str
+      sample: auth.invalid_secret
+    message:
+      description: What is wrong and where.
+      type: str
+      sample: Microsoft Entra ID refused the client secret (AADSTS7000215).
+    remedy:
+      description: What to change.
+      type: str
+      sample: Copy the secret's value, not its ID.
+"""
+
+import typing as t
+
+from ansible_collections.secops.defender.plugins.module_utils._module import Context, Failed, run
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import CONNECTION, PULL
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import pull
+
+
+def work(params: dict[str, t.Any], context: Context) -> dict[str, t.Any]:
+    report = pull(params, context)
+    result, failure = report.to_dict(), report.failure()
+    if failure is None:
+        return result
+    if params["fail_on_error"]:
+        raise Failed(failure, result)
+    context.warn(str(failure))
+    return result
+
+
+def main() -> None:
+    run((*CONNECTION, *PULL), work)
+
+
+if __name__ == "__main__":
+    main()
