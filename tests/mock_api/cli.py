@@ -60,10 +60,17 @@ def _config(options: argparse.Namespace) -> TenantConfig:
     knobs: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, "rate_limits")}
     knobs["client_secret"] = options.client_secret or os.environ.get("MOCK_CLIENT_SECRET", "")
     if options.faults:
-        knobs["faults"] = json.loads(Path(options.faults).read_text("utf-8"))
+        knobs["faults"] = _json(options.faults, list, "list")
     if options.config:
-        knobs.update(json.loads(Path(options.config).read_text("utf-8")))
+        knobs.update(_json(options.config, dict, "object"))
     return TenantConfig.read(knobs)
+
+
+def _json(path: str, kind: type, name: str) -> Any:
+    value = json.loads(Path(path).read_text("utf-8"))
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} does not hold a JSON {name}")
+    return value
 
 
 def _env_lines(tenant: MockTenant) -> str:
@@ -75,8 +82,16 @@ def _env_lines(tenant: MockTenant) -> str:
         "WDATP_API_URL": tenant.url,
         "WDATP_CA_PATH": tenant.ca_path,
     }
-    plain = {name: text if _PLAIN.fullmatch(text) else shlex.quote(text) for name, text in values.items()}
-    return "".join(f"{name}={text}\n" for name, text in plain.items())
+    return "".join(f"{name}={_quoted(text)}\n" for name, text in values.items())
+
+
+def _ready_line(tenant: MockTenant) -> str:
+    names = ("url", "ca_path", "tenant_id", "client_id", "client_secret")
+    return "mock tenant ready: " + " ".join(f"{name}={_quoted(getattr(tenant, name))}" for name in names)
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else shlex.quote(text)
 
 
 class _Stop:
@@ -125,8 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
                 write_at_once(options.env_file, _env_lines(tenant))
             if options.ready_file:
                 write_at_once(options.ready_file, json.dumps(tenant.describe(), indent=2) + "\n")
-            identity = f"tenant_id={tenant.tenant_id} client_id={tenant.client_id} client_secret={tenant.client_secret}"
-            print(f"mock tenant ready: url={tenant.url} ca_path={tenant.ca_path} {identity}", flush=True)
+            print(_ready_line(tenant), flush=True)
             stop.wait()
     except (OSError, ValueError) as error:
         print(f"mock tenant: {error}", file=sys.stderr)

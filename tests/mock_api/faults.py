@@ -79,15 +79,7 @@ class Rule:
         unknown = sorted((set(value) - {"match", "do"}) | (set(match) - MATCH) | (set(do) - set(DO)))
         if unknown:
             raise ValueError(f"unknown words in a fault: {', '.join(unknown)}")
-        for name in ("path", "query"):
-            re.compile(match.get(name, ""))
-        if match.get("leg", "api") not in (*LEGS, "api"):
-            raise ValueError(f"leg is api or one of {', '.join(LEGS)}, not {match['leg']!r}")
-        if not isinstance(match.get("n", 1), (int, list)):
-            raise ValueError(f"n is a number or a list of numbers, not {match['n']!r}")
-        for name, least in (("every", 1), ("from", 1), ("times", 0)):
-            if not isinstance(match.get(name, least), int) or match.get(name, least) < least:
-                raise ValueError(f"{name} is a number from {least} up, not {match[name]!r}")
+        _check_match(match)
         for name, given in do.items():
             if not isinstance(given, DO[name]):
                 raise ValueError(f"{name} does not take {given!r}")
@@ -118,6 +110,21 @@ class Rule:
         )
         self.fired += fires
         return fires
+
+
+def _check_match(match: dict[str, Any]) -> None:
+    for name in ("path", "query"):
+        try:
+            re.compile(match.get(name, ""))
+        except re.error as error:
+            raise ValueError(f"{name} is no regular expression: {error}") from error
+    if match.get("leg", "api") not in (*LEGS, "api"):
+        raise ValueError(f"leg is api or one of {', '.join(LEGS)}, not {match['leg']!r}")
+    if not isinstance(match.get("n", 1), (int, list)):
+        raise ValueError(f"n is a number or a list of numbers, not {match['n']!r}")
+    for name, least in (("every", 1), ("from", 1), ("times", 0)):
+        if not isinstance(match.get(name, least), int) or match.get(name, least) < least:
+            raise ValueError(f"{name} is a number from {least} up, not {match[name]!r}")
 
 
 def _decoded(request: Request) -> str:

@@ -57,7 +57,7 @@ class MockProxy:
 
     def start(self) -> MockProxy:
         self._server = _Server(self._port, self._serve)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def stop(self) -> None:
@@ -127,9 +127,15 @@ class MockProxy:
         """The user name that was proved; None where none was, or its password is wrong."""
         scheme, _space, value = header.partition(" ")
         try:
-            user, _colon, password = base64.b64decode(value).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+            login = base64.b64decode(value)
+        except binascii.Error:
             return None
+        # No rule says which encoding it is: curl sends UTF-8, the library requests Latin-1.
+        try:
+            text = login.decode()
+        except UnicodeDecodeError:
+            text = login.decode("latin-1")
+        user, _colon, password = text.partition(":")
         right = hmac.compare_digest(f"{user}:{password}".encode(), f"{self.username}:{self.password}".encode())
         return user if scheme.lower() == "basic" and self.username and right else None
 

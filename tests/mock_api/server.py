@@ -51,11 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection=self.client_address[1],
         )
         response, fault = self._answer(request)
-        sent = 0
-        try:
-            sent = self._deliver(request, response, fault)
-        finally:
-            self.server.record(request, 0 if fault and fault.reset else response.status, started, sent)
+        self._deliver(request, response, fault, started)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _handle
 
@@ -69,12 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
                 {"error": f"the mock tenant itself failed: {type(error).__name__}: {error}"}, 500
             ), None
 
-    def _deliver(self, request: Request, response: Response, fault: Fault | None) -> int:
+    def _deliver(self, request: Request, response: Response, fault: Fault | None, started: float) -> None:
         if fault and fault.delay:
-            time.sleep(fault.delay)
+            self.server.stopping.wait(fault.delay)
         if fault and fault.reset:
+            self.server.record(request, 0, started, 0)
             self._abort()
-            return 0
+            return
         headers = {
             "Date": self.server.clock.http_date(),
             "request-id": request.request_id,
@@ -84,17 +81,23 @@ class _Handler(BaseHTTPRequestHandler):
             **response.headers,
         }
         if response.stream is not None:
-            return self._send_stream(response, headers)
+            self._send_stream(response, headers)
+            return
         body = response.payload()
         headers["Content-Length"] = str(len(body))
-        self._send_head(response.status, headers)
+        whole = body if fault is None or fault.truncate is None else body[: fault.truncate]
         if self.command == "HEAD":
-            return 0
-        if fault is None or (fault.truncate is None and not fault.drip):
-            self.wfile.write(body)
-            self.wfile.flush()
-            return len(body)
-        return self._send_badly(body, fault)
+            whole = b""
+        # Before the first byte leaves: a test that has its answer finds the request in the log.
+        self.server.record(request, response.status, started, len(whole))
+        self._send_head(response.status, headers)
+        if fault and fault.drip:
+            self._drip(whole, fault.drip)
+        else:
+            self.wfile.write(whole)
+        self.wfile.flush()
+        if fault and fault.truncate is not None:
+            self._abort()
 
     def _send_head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response_only(status)
@@ -102,29 +105,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, text)
         self.end_headers()
 
-    def _send_stream(self, response: Response, headers: dict[str, str]) -> int:
+    def _send_stream(self, response: Response, headers: dict[str, str]) -> None:
         self._send_head(response.status, {**headers, "Transfer-Encoding": "chunked"})
-        sent = 0
         for block in response.stream or ():
             if block:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
-                sent += len(block)
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
-        return sent
 
-    def _send_badly(self, body: bytes, fault: Fault) -> int:
-        whole = body if fault.truncate is None else body[: fault.truncate]
-        step = max(1, int(fault.drip / 20)) if fault.drip else _BLOCK
-        for start in range(0, len(whole), step):
-            self.wfile.write(whole[start : start + step])
+    def _drip(self, body: bytes, rate: float) -> None:
+        """So many bytes a second, twenty portions a second."""
+        step = max(1, int(rate / 20))
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
             self.wfile.flush()
-            if fault.drip and self.server.stopping.wait(step / fault.drip):
-                break
-        self.wfile.flush()
-        if fault.truncate is not None:
-            self._abort()
-        return len(whole)
+            if self.server.stopping.wait(step / rate):
+                return
 
     def _abort(self) -> None:
         """Close at once, so that the client sees a reset and not an orderly end."""

@@ -87,7 +87,7 @@ class MockTenant:
         server_file = self._server_files[self.config.server_certificate]
         self._server = HttpsServer(server_file, self.clock, self._router().answer, self._record, self._port)
         self.url = f"https://{self._server.address}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import IDS, PATHS, TIMES, Client, error_of, raw_rows, rows, serve
-
 from mock_api import MockTenant
 from mock_api.clock import SECOND, parse_time, time_text
+from mock_client import IDS, PATHS, TIMES, Client, error_of, raw_rows, rows, serve
 
 ODATA = ("graph_alerts", "graph_incidents", "mde_alerts")
 EXPAND = {"graph_incidents": {"$expand": "alerts"}, "mde_alerts": {"$expand": "evidence"}}
@@ -24,12 +23,13 @@ ORDER = {"$orderby": "lastUpdateDateTime"}
 @pytest.fixture(scope="module", params=["compact", "lines"])
 def busy(request: pytest.FixtureRequest) -> Iterator[MockTenant]:
     """A tenant in which much has happened: ties, alerts that came late, alerts that changed."""
-    with serve(alerts=400, big_tie=90, layout=request.param, mde_orderby="honoured", page_limits={"mde_alerts": 50}) as tenant:
+    knobs = {"layout": request.param, "mde_orderby": "honoured", "page_limits": {"mde_alerts": 50}}
+    with serve(alerts=200, big_tie=90, **knobs) as tenant:
         tenant.add_alerts(12)
         tenant.add_alerts(7, tie=True)
         tenant.add_alerts(5, late_seconds=5000)
         tenant.update_alerts(4)
-        tenant.update_alerts([entry[0] for entry in list(tenant.alerts())[150:180]], tie=True)
+        tenant.update_alerts([entry[0] for entry in list(tenant.alerts())[30:60]], tie=True)
         yield tenant
 
 
@@ -48,7 +48,7 @@ def served(api: str, pages: list[Any]) -> tuple[dict[str, bytes], int]:
 
 @pytest.mark.parametrize("api", ["graph_alerts", "graph_incidents"])
 @pytest.mark.parametrize("style", ["position", "offset"])
-@pytest.mark.parametrize("order", ["", "lastUpdateDateTime", "lastUpdateDateTime desc", "createdDateTime"])
+@pytest.mark.parametrize("order", ["", "lastUpdateDateTime", "createdDateTime desc"])
 def test_by_links(busy: MockTenant, api: str, style: str, order: str) -> None:
     busy.configure(link_style=style)
     client = Client(busy)
@@ -67,13 +67,13 @@ def test_by_links(busy: MockTenant, api: str, style: str, order: str) -> None:
 
 @pytest.mark.parametrize("api", ODATA)
 def test_by_time(busy: MockTenant, api: str) -> None:
-    """As the engine does: from the last time on, `ge` and without what is known; a tie larger than a page is skipped through."""
+    """As a collector does: from the last time on, `ge`, and with $skip through a tie that is larger than a page."""
     client, name = Client(busy), TIMES[api]
     seen: dict[str, bytes] = {}
     last, skip = "2020-01-01T00:00:00Z", 0
     while True:
-        query = {"$orderby": name, "$top": "40", "$filter": f"{name} ge {last}", "$skip": str(skip), **EXPAND.get(api, {})}
-        page = raw_rows(client.get(api, query))
+        query = {"$orderby": name, "$top": "40", "$filter": f"{name} ge {last}", "$skip": str(skip)}
+        page = raw_rows(client.get(api, {**query, **EXPAND.get(api, {})}))
         seen.update((row[IDS[api]], raw) for row, raw in page)
         if len(page) < 40:
             break
@@ -84,7 +84,8 @@ def test_by_time(busy: MockTenant, api: str) -> None:
 
 def test_by_skip(busy: MockTenant) -> None:
     client = Client(busy)
-    pages = [client.get("mde_alerts", {"$top": "50", "$skip": str(skip), "$expand": "evidence"}) for skip in range(0, 500, 50)]
+    query = {"$top": "50", "$expand": "evidence"}
+    pages = [client.get("mde_alerts", {**query, "$skip": str(skip)}) for skip in range(0, 300, 50)]
     assert len(rows(pages[-1])) < 50
     assert all("@odata.nextLink" not in page.json() for page in pages)
     found, amount = served("mde_alerts", pages)
@@ -169,7 +170,7 @@ def test_graph_incidents_take_a_top_of_50(large: Client) -> None:
     assert len(rows(large.get("graph_incidents"))) == 50
     error = error_of(large.get("graph_incidents", {"$top": "51"}), 400)
     assert error["code"] == ""
-    assert error["message"].startswith("The query specified in the URI is not valid. The limit of '50' for Top query has been ex")
+    assert "The query specified in the URI is not valid. The limit of '50' for Top query has been" in error["message"]
 
 
 def test_mde_alerts_take_a_top_of_10000_and_give_no_link_with_it(large: Client) -> None:
@@ -268,8 +269,9 @@ def test_filters_select_by_what_the_alerts_say(client: Client, api: str, text: s
     checks: dict[str, Any] = {
         "severity eq 'high'": lambda row: row["severity"] == "high",
         "status in": lambda row: row["status"] in ("new", "inProgress") and row["severity"] != "low",
-        "serviceSource": lambda row: row["serviceSource"] == "microsoftDefenderForIdentity"
-        or row["assignedTo"] == "asmith@contoso.example",
+        "serviceSource": lambda row: (
+            row["serviceSource"] == "microsoftDefenderForIdentity" or row["assignedTo"] == "asmith@contoso.example"
+        ),
         "classification": lambda row: row["classification"] is None,
         "severity eq 'high' and": lambda row: row["severity"] == "high" and row["status"] != "resolved",
         "severity eq 'Medium'": lambda row: row["severity"] == "Medium" and row["status"] == "New",
@@ -396,7 +398,8 @@ def test_exporter_parameters(client: Client) -> None:
     assert len(rows(client.get("alert_exporter", f"{since}&CloudCreatedMachineTags=tag a"))) == len(everything)
     assert rows(client.get("alert_exporter", f"{since}&CloudCreatedMachineTags=other")) == []
     assert rows(client.get("alert_exporter", f"{since}&DeviceCreatedMachineTags=Tag A")) == []
-    assert rows(client.get("alert_exporter", 'sinceTimeUtc="2020-01-01 00:00:00"&untilTimeUtc=2020-01-02T00:00:00')) == []
+    quoted = 'sinceTimeUtc="2020-01-01 00:00:00"&untilTimeUtc=2020-01-02T00:00:00'
+    assert rows(client.get("alert_exporter", quoted)) == []
     for query in ("sinceTimeUtc=yesterday", "ago=10m", "limit=some"):
         response = client.get("alert_exporter", query)
         assert (response.status_code, list(response.json())) == (400, ["Message"])
@@ -412,7 +415,8 @@ def test_two_apis_share_a_path(client: Client) -> None:
     assert isinstance(client.get("alert_exporter", "", **exporter).json(), list)
     assert client.get("mde_alerts", "", **exporter).status_code == 401
     assert client.get("graph_alerts", "", **exporter).status_code == 404
-    for host in ("api.securitycenter.microsoft.com", "eu.api.security.microsoft.com", "api-gcc.securitycenter.microsoft.us"):
+    names = ("api.securitycenter.microsoft.com", "eu.api.security.microsoft.com", "api-gcc.securitycenter.microsoft.us")
+    for host in names:
         assert client.get("mde_alerts", Host=host).status_code == 200
         assert client.get("alert_exporter", Host=host).status_code == 401
     assert client.get("graph_alerts", Host="graph.microsoft.us").status_code == 200
@@ -464,9 +468,9 @@ def test_new_data_is_never_answered_from_old_pages(tenant: MockTenant) -> None:
 def test_pages_are_kept_up_to_a_size(tenant: MockTenant) -> None:
     client = Client(tenant)
     for megabytes in (0, 1, 256):
-        tenant.configure(cache_megabytes=megabytes, alerts=500, size=4000)
+        tenant.configure(cache_megabytes=megabytes, alerts=300, size=4000)
         for _round in range(2):
-            assert client.ids("graph_alerts", {"$top": "400"}) == [entry[0] for entry in tenant.alerts()][::-1][:400]
+            assert client.ids("graph_alerts", {"$top": "250"}) == [entry[0] for entry in tenant.alerts()][::-1][:250]
 
 
 def test_rate_limits(tenant: MockTenant) -> None:

@@ -16,14 +16,13 @@ import jwt
 import msal
 import pytest
 import requests
-from conftest import Client, error_of, rows, serve
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
-
 from mock_api import MockTenant
 from mock_api.aadsts import ERRORS
 from mock_api.assertions import ASSERTION_TYPE, thumbprints
 from mock_api.pki import rsa_key
+from mock_client import Client, error_of, rows, serve
 
 GRAPH = "https://graph.microsoft.com/.default"
 
@@ -362,7 +361,8 @@ def test_no_token(client: Client, api: str, header: str, text: str) -> None:
 
 def test_the_exporter_refuses_in_its_own_way(client: Client) -> None:
     for token in ("nonsense", client.tenant.token("graph")):
-        response = client.get("alert_exporter", "ago=PT1H", Authorization=f"Bearer {token}", Host="wdatp-alertexporter-eu.windows.com")
+        headers = {"Authorization": f"Bearer {token}", "Host": "wdatp-alertexporter-eu.windows.com"}
+        response = client.get("alert_exporter", "ago=PT1H", **headers)
         assert response.status_code == 401
         assert "Message" in response.json()
 

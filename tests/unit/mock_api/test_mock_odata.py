@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from mock_api.clock import time_text
 from mock_api.odata import Field, FilterError, parse_filter
 from mock_api.selection import Selection, select
 from mock_api.timeline import Timeline
 
-WORDS = {"eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
+WORDS = {word: getattr(operator, word) for word in ("eq", "ne", "gt", "ge", "lt", "le")}
 LEVELS = ("low", "medium", "high")
 OWNERS = (None, "o'brien", "anna")
 FIELDS = {
