@@ -23,7 +23,8 @@ that this task says. What `work` returns is the task's result.
 
 Errors: a WdatpError becomes a failed task with `msg` ("<message> <remedy>") and `error` (code, message, remedy). Where
 the task fails but its return values stand, raise `Failed(error, result)` instead; `error` may be a WdatpError or
-the text of `msg`. Anything else that escapes is a bug and shows its traceback.
+the text of `msg`. Anything else that escapes is a bug: the task fails and shows its traceback, in
+`error.traceback`.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ class Context:
         self._module.warn(self.redactor.text(text))
 
 
+Work = t.Callable[[dict[str, t.Any], Context], dict[str, t.Any]]
+
+
 def run(
     options: t.Sequence[Option],
-    work: t.Callable[[dict[str, t.Any], Context], dict[str, t.Any]],
+    work: Work,
     supports_check_mode: bool = True,
     **module_kwargs: t.Any,
 ) -> None:
@@ -79,28 +83,39 @@ def run(
         **module_kwargs,
     )
     module.learn_params()
+    result = _attempt(work, module)
+    if result.pop("failed", False):
+        # Outside of any except: AnsibleModule would add the traceback of what is no surprise.
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def _attempt(work: Work, module: _Module) -> dict[str, t.Any]:
     try:
-        result = work(dict(module.params), Context(module))
+        return work(dict(module.params), Context(module))
     except Failed as failed:
-        _fail(module, failed.error, failed.result)
+        return {**failed.result, **_failure(failed.error, module.redactor)}
     except WdatpError as error:
-        _fail(module, error, {})
+        return _failure(error, module.redactor)
     except Exception as error:
-        text = redactor.text(f"{type(error).__name__}: {error}")
-        module.fail_json(
-            msg=f"A bug in this collection, please report it with the traceback (shown with -vvv): {text}",
-            exception=redactor.text(traceback.format_exc()),
-        )
-    else:
-        module.exit_json(**result)
+        return _bug(error, module.redactor)
 
 
-def _fail(module: _Module, error: WdatpError | str, result: dict[str, t.Any]) -> None:
+def _failure(error: WdatpError | str, redactor: Redactor) -> dict[str, t.Any]:
     message = missing_required_lib(error.library) if isinstance(error, DependencyError) else str(error)
+    result: dict[str, t.Any] = {"failed": True, "msg": redactor.text(message)}
     if isinstance(error, WdatpError):
-        form = {key: module.redactor.text(text) for key, text in error.to_dict().items()}
-        result = {**result, "error": form}
-    module.fail_json(msg=module.redactor.text(message), **result)
+        result["error"] = {key: redactor.text(text) for key, text in error.to_dict().items()}
+    return result
+
+
+def _bug(error: Exception, redactor: Redactor) -> dict[str, t.Any]:
+    message = redactor.text(f"A bug in this collection: {type(error).__name__}: {error}.")
+    remedy = "Please report it, with the traceback in error.traceback."
+    trace = redactor.text(traceback.format_exc())
+    # ansible-core 2.19 and later show `exception` only where the user has asked for tracebacks.
+    form = {"code": "bug", "message": message, "remedy": remedy, "traceback": trace.splitlines()}
+    return {"failed": True, "msg": f"{message} {remedy}", "error": form, "exception": trace}
 
 
 class _Module(AnsibleModule):  # type: ignore[misc]

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,3 +44,24 @@ if str(_ROOT / "tests") not in sys.path:
     sys.path.insert(0, str(_ROOT / "tests"))
 if not _importable():
     _link_collection()
+
+
+@pytest.fixture
+def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """run_module(main, options, check=…, diff=…) -> what the module's main() printed as its result."""
+    basic = pytest.importorskip("ansible.module_utils.basic")
+
+    def run(
+        main: Callable[[], None], options: dict[str, Any], check: bool = False, diff: bool = False
+    ) -> dict[str, Any]:
+        internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": tempfile.gettempdir()}
+        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, **internal}}).encode()
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", arguments)
+        # Since ansible-core 2.19; without it the arguments can't be read.
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
