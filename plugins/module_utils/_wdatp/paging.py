@@ -82,52 +82,69 @@ class Walk:
         self.source = source
         self.asker = asker
         self.window = window
-        # How many rows a full answer has: what we ask for, or less once the service was seen to give less.
+        # How many rows a full answer has.
         self.full = page_size
         # The largest answer so far: a smaller one can't have been cut.
         self.largest = 0
         self.is_partial = False
+        # Everything before this moment has been handed over, and of the moment itself these.
+        self._low = window.low
+        self._known: set[Key] = set()
+        # How long a question's span is; None: to the end of the window.
+        self._width: int | None = None
         # The end as far as it is known, and the time at which an open walk has caught up.
         self._end = window.high
         self._catch_up_at = 0
+        self._is_drained = False
 
     def __iter__(self) -> Iterator[Batch]:
-        low, width = self.window.low, None
-        known: set[Key] = set()
-        while True:
-            span = Span(low, self._slice_end(low, width))
-            answer = self._ask(span)
-            self._note_end(answer)
-            inside = self._inside(answer, span)
-            if self._is_whole(answer):
-                yield from self._batch(inside, known)
-                if self._is_last(span):
-                    return
-                low, known = self._after(span), set()
-                width = self._wider(width, answer)
-            elif self._is_ascending(inside) and inside[-1].ticks > low:
-                yield from self._batch(inside, known)
-                low = inside[-1].ticks
-                known = {key_of(event) for event in inside if event.ticks == low}
-                if self._has_caught_up(low):
-                    return
-            elif self._confirms(answer, span):
-                yield from self._batch(inside, known)
-                if self._is_last(span):
-                    return
-                low, known = self._after(span), set()
-                width = self._wider(width, answer)
-            elif self._is_moment(span) or self._starts_crowded(inside, low):
-                moment = Span(low, low + self.source.grain - 1)
-                yield from self._moment(moment, known)
-                if span.high is not None and moment.high == span.high and self._is_last(span):
-                    return
-                low, known = self._after(moment), set()
-                if self.source.grain > 1:
-                    # The next question reaches back into this moment a little: begin as short as possible.
-                    width = self.source.grain
-            else:
-                width = self._narrower(span, inside)
+        while not self._is_drained:
+            yield from self._step()
+
+    def _step(self) -> Iterator[Batch]:
+        """One question, and what follows from its answer."""
+        span = Span(self._low, self._slice_end())
+        answer = self._ask(span)
+        self._note_end(answer)
+        inside = self._inside(answer, span)
+        if self._is_whole(answer):
+            yield from self._finish(span, answer, inside)
+        elif self._is_ascending(inside) and inside[-1].ticks > self._low:
+            yield from self._advance(inside)
+        elif self._confirms(answer, span):
+            yield from self._finish(span, answer, inside)
+        elif self._is_moment(span) or self._starts_crowded(inside):
+            yield from self._cross_moment(span)
+        else:
+            self._width = self._narrower(span, inside)
+
+    def _finish(self, span: Span, answer: Answer, inside: list[Event]) -> Iterator[Batch]:
+        """The answer holds the whole span."""
+        yield from self._batch(inside, self._known)
+        self._go_behind(span)
+        self._width = self._wider(answer)
+
+    def _advance(self, inside: list[Event]) -> Iterator[Batch]:
+        """Oldest first, and perhaps more behind: on from the last row's own time."""
+        yield from self._batch(inside, self._known)
+        self._low = inside[-1].ticks
+        self._known = {key_of(event) for event in inside if event.ticks == self._low}
+        # A walk to "now" ends there, also where alerts come faster than they can be read.
+        self._is_drained = self.window.high is None and self._low > self._catch_up_at
+
+    def _cross_moment(self, span: Span) -> Iterator[Batch]:
+        end = self._low + self.source.grain - 1
+        yield from self._moment(Span(self._low, end), self._known)
+        self._go_behind(Span(self._low, end) if span.high is None or span.high > end else span)
+        if self.source.grain > 1:
+            # The next question reaches back into this moment a little: begin as short as possible.
+            self._width = self.source.grain
+
+    def _go_behind(self, span: Span) -> None:
+        if self._is_last(span):
+            self._is_drained = True
+            return
+        self._low, self._known = (span.high or span.low) + 1, set()
 
     # --- what an answer tells --------------------------------------------------------------------------------------
 
@@ -163,9 +180,6 @@ class Walk:
         if answer.next_link or answer.rows >= self.full or not can_skip:
             return False
         rest = self._ask(span, skip=answer.rows)
-        if rest.rows:
-            # The service gives fewer rows than it was asked for.
-            self.full = max(1, answer.rows)
         return not rest.rows and not rest.next_link
 
     def _inside(self, answer: Answer, span: Span) -> list[Event]:
@@ -190,19 +204,18 @@ class Walk:
             return False
         return all(first.ticks <= second.ticks for first, second in zip(events, events[1:]))
 
-    def _starts_crowded(self, inside: list[Event], low: int) -> bool:
+    def _starts_crowded(self, inside: list[Event]) -> bool:
         """Oldest first, and the whole answer lies at the very first moment."""
-        return bool(inside) and self._is_ascending(inside) and inside[-1].ticks == low
+        return bool(inside) and self._is_ascending(inside) and inside[-1].ticks == self._low
 
     # --- spans -----------------------------------------------------------------------------------------------------
 
-    def _slice_end(self, low: int, width: int | None) -> int | None:
-        if width is None:
+    def _slice_end(self) -> int | None:
+        if self._width is None:
             return self.window.high
-        end = low + width - 1
         grain = self.source.grain
-        end = end // grain * grain + grain - 1
-        return end if self._end is None else min(end, max(low, self._end))
+        end = (self._low + self._width - 1) // grain * grain + grain - 1
+        return end if self._end is None else min(end, max(self._low, self._end))
 
     def _note_end(self, answer: Answer) -> None:
         """An open window ends at the server's time, or at the newest row that it gives."""
@@ -218,18 +231,11 @@ class Walk:
     def _is_last(self, span: Span) -> bool:
         return span.high is None or span.high == self.window.high or (self._end is not None and span.high >= self._end)
 
-    def _has_caught_up(self, low: int) -> bool:
-        """A walk to "now" ends there, also where alerts come faster than they can be read."""
-        return self.window.high is None and low > self._catch_up_at
-
     def _is_moment(self, span: Span) -> bool:
         return span.high is not None and span.high - span.low < self.source.grain
 
-    @staticmethod
-    def _after(span: Span) -> int:
-        return (span.high or span.low) + 1
-
-    def _wider(self, width: int | None, answer: Answer) -> int | None:
+    def _wider(self, answer: Answer) -> int | None:
+        width = self._width
         if width is None or answer.rows * 2 > self.full:
             return width
         return width * (_GROWTH if answer.rows * _GROWTH < self.full else 2)
@@ -281,20 +287,23 @@ class Walk:
         part by part.
         """
         extra = self.source.part_conditions(part)
-        answer, rows = self._ask(span, 0, extra), 0
+        answer = first = self._ask(span, 0, extra)
+        rows, skip = 0, 0
         links: set[str] = set()
-        found: list[Event] = []
+        seen: set[Key] = set()
         while answer.rows:
             yield answer
-            found += answer.events
             rows += answer.rows
+            keys = {key_of(event) for event in answer.events}
+            leads_on = not keys <= seen
+            seen |= keys
             if not answer.next_link and self._is_whole(answer):
                 return
             following = self._follow(answer.next_link, links)
             if following is None:
-                skip = self._reachable(rows)
-                if skip is None:
-                    yield from self._parts(span, part, found)
+                skip, before = self._reachable(rows), skip
+                if skip <= before or not leads_on:
+                    yield from self._parts(span, part, first.events, rows)
                     return
                 rows = skip
                 following = self._ask(span, skip, extra)
@@ -307,25 +316,24 @@ class Walk:
         links.add(link)
         return self.asker.link(link)
 
-    def _reachable(self, rows: int) -> int | None:
-        """The $skip that leads on behind so many rows, or None where it can't reach further."""
+    def _reachable(self, rows: int) -> int:
+        """The largest $skip that leaves out no more than so many rows."""
         limit = self.source.skip_limit
-        if limit is None or rows <= limit:
-            return rows
-        return limit if rows < limit + self.full else None
+        return rows if limit is None else min(rows, limit)
 
-    def _parts(self, span: Span, part: Part, events: list[Event]) -> Iterator[Answer]:
+    def _parts(self, span: Span, part: Part, sample: list[Event], rows: int) -> Iterator[Answer]:
         """A moment that is too full, divided by the time of creation."""
-        times = sorted(filter(None, (self.source.part_time(event) for event in events)))
-        for smaller in _divided(part, times):
-            yield from self._pages(span, smaller)
-        if not times or part == Part(times[0], times[0]):
+        times = sorted(ticks for ticks in map(self.source.part_time, sample) if ticks is not None)
+        parts = _divided(part, times)
+        if not parts:
             raise ApiError(
-                f"More than {len(events)} alerts of the API {self.source.name} share the update time"
-                f" {format_time(span.low)}, and it lets nobody read further ($skip ends at {self.source.skip_limit}).",
+                f"More than {rows} alerts of the API {self.source.name} share the update time {format_time(span.low)},"
+                f" and it lets nobody read further ($skip ends at {self.source.skip_limit}).",
                 "The alerts before that time are safe, the cursor stays there. Fetch the rest with api mde_alerts.",
                 code="api.crowded_moment",
             )
+        for smaller in parts:
+            yield from self._pages(span, smaller)
 
 
 def _divided(part: Part, times: list[int]) -> list[Part]:
