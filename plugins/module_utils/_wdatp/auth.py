@@ -88,21 +88,25 @@ class _Method:
 
     def ask(self, claims: str | None) -> Mapping[str, Any]:
         """The token endpoint's answer."""
-        target, identity = self.connection.target, self.connection.identity
-        # A new one each time: MSAL's memory of tokens and refusals lives in it.
+        connection, credential = self.connection, self.credential()
         kind = _msal().ConfidentialClientApplication
-        app = kind(
-            identity.client_id,
-            client_credential=self.credential(),
-            authority=f"{target.authority_url}/{identity.tenant_id}",
-            # What is no Microsoft host would be asked of login.microsoftonline.com, a known one needs no asking.
-            instance_discovery=False,
-            # Where MSAL_FORCE_REGION would lead elsewhere, there is a word against it.
-            azure_region=getattr(kind, "DISABLE_MSAL_FORCE_REGION", None),
-            http_client=_Http(self.connection, self.transport, self.redactor),
-        )
-        answer = app.acquire_token_for_client(scopes=[target.scope], claims_challenge=claims)
-        return checked(answer, self.connection, self.redactor)
+        try:
+            # A new one each time: MSAL's memory of tokens and refusals lives in it.
+            app = kind(
+                connection.identity.client_id,
+                client_credential=credential,
+                authority=f"{connection.target.authority_url}/{connection.identity.tenant_id}",
+                # What is no Microsoft host would be asked of login.microsoftonline.com; a known one needs no asking.
+                instance_discovery=False,
+                # Where MSAL_FORCE_REGION would lead elsewhere, there is a word against it.
+                azure_region=getattr(kind, "DISABLE_MSAL_FORCE_REGION", None),
+                http_client=_Http(connection, self.transport, self.redactor),
+            )
+            answer = app.acquire_token_for_client(scopes=[connection.target.scope], claims_challenge=claims)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # MSAL reads answers without looking closely. Its own texts may quote them.
+            raise _not_entra(connection.target.authority_url, "answered with what no login service would") from error
+        return checked(answer, connection, self.redactor)
 
     def credential(self) -> Any:
         """What MSAL calls client_credential."""
@@ -285,12 +289,18 @@ class _Http:
         if isinstance(body, dict) and (reply.status == 200 or "error" in body):
             return body
         line = self._redactor.text(first_line(reply.body))
-        raise TransportError(
-            f"{place(reply.url)} answered {reply.status} with something that does not come from Microsoft Entra ID"
-            + (f'; it begins "{line}".' if line else " (it is empty)."),
-            "A proxy's sign-in page or a wrong address looks like this: check proxy, authority_url and cloud.",
-            code="network.not_entra",
+        begins = f'; it begins "{line}"' if line else " (it is empty)"
+        raise _not_entra(
+            reply.url, f"answered {reply.status} with something that does not come from Microsoft Entra ID{begins}"
         )
+
+
+def _not_entra(url: str, what: str) -> TransportError:
+    return TransportError(
+        f"{place(url)} {what}.",
+        "A proxy's sign-in page or a wrong address looks like this: check proxy, authority_url and cloud.",
+        code="network.not_entra",
+    )
 
 
 def checked(answer: Any, connection: Connection, redactor: Redactor) -> Mapping[str, Any]:

@@ -122,6 +122,8 @@ class Transport:
         retry_status: bool = True,
     ) -> Reply:
         """The answer, after as many tries as the options allow. TransportError where there is none."""
+        # First of all: it knows what to say where requests is missing.
+        session = self.session
         from urllib3.exceptions import MaxRetryError
 
         retry = self._retry()
@@ -129,7 +131,7 @@ class Transport:
             reply: Reply | None = None
             fault: Exception | None = None
             try:
-                reply = self._once(method, url, params, data, headers, bearer)
+                reply = self._once(session, method, url, params, data, headers, bearer)
             except _faults() as error:
                 fault = error
             if reply is not None and not (retry_status and reply.status in _RETRY_STATUS):
@@ -185,6 +187,7 @@ class Transport:
 
     def _once(
         self,
+        session: requests.Session,
         method: str,
         url: str,
         params: Sequence[tuple[str, str]],
@@ -194,7 +197,7 @@ class Transport:
     ) -> Reply:
         options = self.options
         self.counters.requests += 1
-        response = self.session.request(
+        response = session.request(
             method,
             f"{url}?{encode_query(params)}" if params else url,
             data=data,
