@@ -15,23 +15,29 @@ from common import LOCAL, REQUIREMENTS, ROOT, Result, ensure_venv, must, private
 from pythons import find_python
 
 _OLDEST_TARGET = "3.9"
+_CHATTER = re.compile(r"(Running sanity|Installing req|Using cached pip|WARNING: (Skipping|Using|Location)).*\n")
+    r"(Running sanity|Installing requirements|Using cached pip|WARNING: (Skipping|Using|Location)).*\n"
+)
 
 
 def sanity(name: str, python: Path) -> Result:
     """All sanity tests of the ansible-core that requirements/`name`.txt pins. There is no ignore file, and no skip."""
     venv = ensure_venv(name, REQUIREMENTS / f"{name}.txt", python)
     tree = sync_tree(name)
-    env = private_env(venv)
-    env["PATH"] = os.pathsep.join([str(venv / "bin"), str(_targets(name, venv)), env["PATH"]])
-    _lend_pip_settings(venv)
-    _place_bootstrap(venv)
+    # A home of its own: two of these may run at a time, and keep virtual environments there.
+    home = LOCAL / "homes" / name
+    env = private_env(venv, HOME=home)
+    env["PATH"] = os.pathsep.join([str(venv / "bin"), str(_targets(name)), env["PATH"]])
+    _lend_pip_settings(venv, home)
+    _place_bootstrap(venv, home)
     result = run([venv / "bin" / "ansible-test", "sanity", "--color", "no", "--truncate", "0"], env, tree)
     # It is content with nothing to test; this is not.
-    return Result(1, result.output) if "All targets skipped" in result.output else result
+    code = 1 if "All targets skipped" in result.output else result.code
+    return Result(code, _CHATTER.sub("", result.output))
 
 
-def _targets(name: str, venv: Path) -> Path:
-    """A directory of Pythons for the tests that look at more than one: the controller's and the oldest supported."""
+def _targets(name: str) -> Path:
+    """A directory with the oldest supported Python, for the tests that look at more than the controller's."""
     directory = LOCAL / "pythons" / name
     directory.mkdir(parents=True, exist_ok=True)
     oldest = find_python([_OLDEST_TARGET])
@@ -42,23 +48,22 @@ def _targets(name: str, venv: Path) -> Path:
     return directory
 
 
-def _lend_pip_settings(venv: Path) -> None:
+def _lend_pip_settings(venv: Path, home: Path) -> None:
     """ansible-test starts pip with no environment but HOME: what the user set for pip must lie there."""
     listing = must([venv / "bin" / "python", "-m", "pip", "config", "list"], user_env())
     settings = re.findall(r"^[\w:]+\.([\w-]+)=(.+)$", listing, re.MULTILINE)
-    target = LOCAL / "home" / ".config" / "pip" / "pip.conf"
+    target = home / ".config" / "pip" / "pip.conf"
     target.parent.mkdir(parents=True, exist_ok=True)
     lines = (f"{key} = " + ast.literal_eval(value).replace("\n", "\n  ") for key, value in dict(settings).items())
     target.touch(0o600)
     target.write_text("\n".join(["[global]", "quiet = 1", *lines, ""]))
 
 
-def _place_bootstrap(venv: Path) -> None:
+def _place_bootstrap(venv: Path, home: Path) -> None:
     """ansible-test downloads a script that installs pip, from a host that not every network lets through."""
     (source,) = venv.glob("lib/python*/site-packages/ansible_test/_internal/python_requirements.py")
-    cache = LOCAL / "home" / ".ansible" / "test" / "cache"
+    cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for version in re.findall(r"pip='([\d.]+)'", source.read_text()):
         script = cache / f"get_pip_{version.replace('.', '_')}.py"
-        if not script.exists():
-            script.write_text((ROOT / "tools" / "get_pip.py").read_text())
+        script.write_text((ROOT / "tools" / "get_pip.py").read_text())

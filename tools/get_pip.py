@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-import ensurepip
-import os
 import subprocess
 import sys
 
-ensurepip.bootstrap()
-# ensurepip points it at /dev/null, and with it the user's index and certificates would be lost.
-environment = {name: value for name, value in os.environ.items() if name != "PIP_CONFIG_FILE"}
+subprocess.run([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL, check=True)
 packages = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages], env=environment))
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
