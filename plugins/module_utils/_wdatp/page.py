@@ -88,6 +88,8 @@ def _parse(body: bytes, text: str, start: int) -> Page | None:
         return Page(rows)
     if text[start] == "{":
         return _object(body, text, start)
+    # JSON of another kind, or (ValueError, StopIteration) none at all, such as a page of HTML.
+    _expect_end(text, _scan(text, start)[1])
     return None
 
 
