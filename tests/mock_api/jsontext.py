@@ -4,7 +4,7 @@
 """JSON text written once as a byte template, and then filled in for each alert.
 
 The body of an alert is never passed through json.dumps while it is served: that would be slow, and it could not
-write what real tenants send (1E400, 0.1000, an escaped slash, a lone surrogate).
+write what real tenants send (1E400, 0.1000, an escaped slash).
 """
 
 from __future__ import annotations

@@ -52,9 +52,11 @@ def alert(story: Story, unknown_members: bool, padding: tuple[str, list[Any]]) -
         "comments": [],
         "evidence": [_EVIDENCE[kind](story) for kind in story.evidence] + more_evidence,
     }
+    # Some products leave keys out where others send null.
+    if story.id_form == "aa":
+        del body["additionalData"]
     if story.id_form == "ca":
-        # Some products leave keys out where others send null.
-        del body["actorDisplayName"], body["threatDisplayName"], body["additionalData"]
+        del body["actorDisplayName"], body["threatDisplayName"]
         body["comments"] = [_comment()]
     return body
 

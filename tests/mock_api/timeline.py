@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from .clock import SECOND
+
 _MASK = (1 << 64) - 1
 # How many digits of fraction a time gets: mostly seven, but every length occurs, none included.
 _DIGITS = (7, 7, 7, 7, 3, 2, 1, 0, 6, 7, 4, 5, 7, 3, 7, 0)
@@ -81,11 +83,24 @@ class Axis:
         group = self.group(number)
         low, high = self._cell(group)
         bits = mix(self.seed * 1_000_003 + group)
+        close = self._close(group, low, high, bits)
+        if close is not None:
+            return close
         grain: int = 10 ** (7 - _DIGITS[bits & 15])
         while grain > high - low:
             grain //= 10
         first, last = -(-low // grain), (high - 1) // grain
         return (first + (bits >> 8) % (last - first + 1)) * grain
+
+    def _close(self, group: int, low: int, high: int, bits: int) -> int | None:
+        """Some neighbours share a second, the first of them without a fraction: as texts they sort the wrong way."""
+        if mix(self.seed * 1_000_003 - group // 2) & 7 or group | 1 >= self.groups:
+            return None
+        border = low if group & 1 else high
+        second = border // SECOND * SECOND
+        if group & 1:
+            return border + bits % (min(high, second + SECOND) - border)
+        return second if low <= second < border else None
 
     def _cell(self, group: int) -> tuple[int, int]:
         """The span of time that belongs to one group alone, so that times never cross."""
