@@ -16,8 +16,6 @@ from pythons import find_python
 
 _OLDEST_TARGET = "3.9"
 _CHATTER = re.compile(r"(Running sanity|Installing req|Using cached pip|WARNING: (Skipping|Using|Location)).*\n")
-    r"(Running sanity|Installing requirements|Using cached pip|WARNING: (Skipping|Using|Location)).*\n"
-)
 
 
 def sanity(name: str, python: Path) -> Result:
