@@ -35,6 +35,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.secops.defender.plugins.module_utils._argspec import argument_spec
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.clouds import refuse_china
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import DependencyError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor
@@ -136,7 +137,18 @@ class _Module(AnsibleModule):  # type: ignore[misc]
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> None:
         self._mask()
-        super().fail_json(msg, **kwargs)
+        known = self._known_reason()
+        super().fail_json(str(known or msg), **(kwargs if known is None else {**kwargs, "error": known.to_dict()}))
+
+    def _known_reason(self) -> WdatpError | None:
+        """To AnsibleModule a cloud that has no such API is a value like any wrong one; the engine knows better."""
+        params = getattr(self, "params", None)
+        cloud = params.get("cloud") if isinstance(params, dict) else None
+        try:
+            refuse_china(str(cloud))
+        except WdatpError as error:
+            return error
+        return None
 
     def _mask(self) -> None:
         self.learn_params()

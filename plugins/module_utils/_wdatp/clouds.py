@@ -105,6 +105,7 @@ _HOSTS: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
         (r"api(?:-[a-z]+)?\.securitycenter\.windows\.com", "mde_alerts", "commercial"),
     )
 )
+_CHINAS = ("china", "21vianet", "mooncake", "azure_china", "azurechina", "azurechinacloud")
 _CHINA = re.compile(r"(?:.*\.)?(?:chinacloudapi\.cn|microsoftonline\.cn|azure\.cn)")
 
 
@@ -128,6 +129,20 @@ def serves(host: str, api: str) -> bool:
     if known is None:
         return True
     return known[0] == api or (known[0] == "graph_alerts" and api == "graph_incidents")
+
+
+def refuse_china(name: str, option: str = "cloud") -> None:
+    """OptionError where somebody asks for Microsoft's China cloud, under whatever name."""
+    if name.strip().lower() in _CHINAS:
+        raise no_china(f"{option}: {name}")
+
+
+def check_cloud(name: str) -> Cloud:
+    """The cloud of this name. OptionError where there is none."""
+    refuse_china(name)
+    if name not in CLOUDS:
+        raise OptionError(f"cloud: there is no cloud {name!r}.", f"Choose one of {', '.join(CLOUDS)}.")
+    return CLOUDS[name]
 
 
 def no_china(what: str) -> OptionError:

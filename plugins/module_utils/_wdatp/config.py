@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, known_host, no_china, serves
+from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, check_cloud, known_host, refuse_china, serves
 from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id, listing, same_text
 from .errors import CredentialError, OptionError
 from .options import CONFIG_DIR, IDENTITY, PATIENCE, SELECTION, TARGET, Option
@@ -129,6 +129,8 @@ def from_environment(options: tuple[Option, ...], env: Mapping[str, str]) -> dic
         if option.type == "bool":
             found[option.name] = _boolean(text, option.env)
         elif option.choices and text not in option.choices:
+            if option.name == "cloud":
+                refuse_china(text, option.env)
             raise OptionError(
                 f"The environment variable {option.env} is {text!r}.", f"Set it to one of {', '.join(option.choices)}."
             )
@@ -279,7 +281,7 @@ def _target(chain: list[Mapping[str, Any]], given: Mapping[str, Any], stored: Cr
     api = api or DEFAULT_API
     if host:
         cloud_name = _cloud_of(host, api, cloud_name)
-    cloud = _cloud(cloud_name or DEFAULT_CLOUD)
+    cloud = check_cloud(cloud_name or DEFAULT_CLOUD)
     api_url, authority_url = _first(chain, "api_url"), _first(chain, "authority_url")
     return Target(
         api=api,
@@ -305,14 +307,6 @@ def _associated_host(hosts: tuple[str, ...], api: str | None) -> tuple[str | Non
         return fitting, api
     known = known_host(hosts[0])
     return hosts[0], known[0] if known else None
-
-
-def _cloud(name: str) -> Any:
-    if name not in CLOUDS:
-        if name.lower() in ("china", "21vianet", "mooncake"):
-            raise no_china(f"cloud: {name}")
-        raise OptionError(f"cloud: there is no cloud {name!r}.", f"Choose one of {', '.join(CLOUDS)}.")
-    return CLOUDS[name]
 
 
 def _cloud_of(host: str, api: str, wanted: str | None) -> str | None:

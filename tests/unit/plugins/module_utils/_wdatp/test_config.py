@@ -334,6 +334,7 @@ def test_contradictions(options: dict[str, Any], says: str) -> None:
     ("environ", "says"),
     [
         ({"WDATP_CLOUD": "moon"}, "WDATP_CLOUD is 'moon'"),
+        ({"WDATP_CLOUD": "china"}, "WDATP_CLOUD: china: Microsoft offers none"),
         ({"WDATP_VALIDATE_CERTS": "maybe"}, "WDATP_VALIDATE_CERTS is 'maybe'"),
         ({"WDATP_AUTH_METHOD": "password"}, "WDATP_AUTH_METHOD is 'password'"),
     ],
