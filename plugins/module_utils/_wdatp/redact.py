@@ -69,6 +69,9 @@ class Redactor:
     def add_url(self, url: str | None) -> None:
         """Learn the password inside an address, such as a proxy's, as it is written there and as it is meant."""
         password = url_password(url)
+        if password:
+            # However short it is, inside the address it can be told from other text.
+            self._forms.add(f":{password}@")
         self.add(password)
         self.add(unquote(password))
 

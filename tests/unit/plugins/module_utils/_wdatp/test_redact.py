@@ -105,3 +105,9 @@ def test_an_addresss_password_in_both_forms() -> None:
     made = Redactor()
     made.add_url("http://u:p%40ss-word@proxy")
     assert made.text("p%40ss-word p@ss-word") == f"{MASK} {MASK}"
+
+
+def test_a_short_password_inside_its_address() -> None:
+    made = Redactor()
+    made.add_url("http://u:pw@proxy")
+    assert made.text("up and away: http://u:pw@proxy") == f"up and away: http://u{MASK}proxy"
