@@ -109,7 +109,7 @@ class Walk:
         inside = self._inside(answer, span)
         if self._is_whole(answer):
             yield from self._finish(span, answer, inside)
-        elif self._is_ascending(inside) and inside[-1].ticks > self._low:
+        elif self._is_ascending(inside):
             yield from self._advance(inside)
         elif self._confirms(answer, span):
             yield from self._finish(span, answer, inside)
@@ -129,6 +129,8 @@ class Walk:
         yield from self._batch(inside, self._known)
         self._low = inside[-1].ticks
         self._known = {key_of(event) for event in inside if event.ticks == self._low}
+        # Rows that come oldest first need no short spans.
+        self._width = None
         # A walk to "now" ends there, also where alerts come faster than they can be read.
         self._is_drained = self.window.high is None and self._low > self._catch_up_at
 
@@ -200,13 +202,14 @@ class Walk:
         return events
 
     def _is_ascending(self, events: list[Event]) -> bool:
-        if not self.source.is_ordered or not events:
+        """Whether the rows came oldest first. Rows of one moment alone would also come so newest first."""
+        if not self.source.is_ordered or not events or events[0].ticks == events[-1].ticks:
             return False
         return all(first.ticks <= second.ticks for first, second in zip(events, events[1:]))
 
-    def _starts_crowded(self, inside: list[Event]) -> bool:
-        """Oldest first, and the whole answer lies at the very first moment."""
-        return bool(inside) and self._is_ascending(inside) and inside[-1].ticks == self._low
+    def _starts_crowded(self, events: list[Event]) -> bool:
+        """The whole answer lies at the very first moment."""
+        return bool(events) and all(event.ticks == self._low for event in events)
 
     # --- spans -----------------------------------------------------------------------------------------------------
 
@@ -293,16 +296,17 @@ class Walk:
         seen: set[Key] = set()
         while answer.rows:
             yield answer
-            rows += answer.rows
-            keys = {key_of(event) for event in answer.events}
-            leads_on = not keys <= seen
-            seen |= keys
             if not answer.next_link and self._is_whole(answer):
                 return
-            following = self._follow(answer.next_link, links)
+            keys = {key_of(event) for event in answer.events}
+            # A row that came before is no step forward.
+            rows += answer.rows - len(keys & seen)
+            is_stuck = bool(keys) and keys <= seen
+            seen |= keys
+            following = None if is_stuck else self._follow(answer.next_link, links)
             if following is None:
                 skip, before = self._reachable(rows), skip
-                if skip <= before or not leads_on:
+                if skip <= before:
                     yield from self._parts(span, part, first.events, rows)
                     return
                 rows = skip
@@ -323,8 +327,8 @@ class Walk:
 
     def _parts(self, span: Span, part: Part, sample: list[Event], rows: int) -> Iterator[Answer]:
         """A moment that is too full, divided by the time of creation."""
-        times = sorted(ticks for ticks in map(self.source.part_time, sample) if ticks is not None)
-        parts = _divided(part, times)
+        times = [ticks for ticks in map(self.source.part_time, sample) if ticks is not None]
+        parts = _divided(part, sorted(ticks for ticks in times if part.holds(ticks)))
         if not parts:
             raise ApiError(
                 f"More than {rows} alerts of the API {self.source.name} share the update time {format_time(span.low)},"

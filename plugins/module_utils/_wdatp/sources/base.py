@@ -32,6 +32,9 @@ class Part(NamedTuple):
     low: int | None
     high: int | None
 
+    def holds(self, ticks: int) -> bool:
+        return (self.low is None or self.low <= ticks) and (self.high is None or ticks <= self.high)
+
 
 EVERYTHING = Part(None, None)
 

@@ -1,0 +1,317 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The walk against services of every mood: whatever they do with order, links, limits and ties, nothing is missed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import ApiError
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Event
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.paging import Answer, Batch, Walk
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.base import Source, Span
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.registry import source_of
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import SECOND, format_time
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+NOW = 1_790_000_000 * SECOND
+ENDLESS = 5_000
+
+
+@dataclass
+class Service:
+    """A list of alerts as an API gives it out. Rows are (update time, creation time, id)."""
+
+    rows: list[tuple[int, int, str]]
+    source: Source
+    order: str = "asc"
+    # The service gives fewer rows than asked for.
+    clamp: int | None = None
+    # on, off, foreign (leads elsewhere), repeat, empty_first (an empty page with a link comes first)
+    links: str = "off"
+    skips: bool = True
+    requests: int = 0
+    pages: dict[str, list[Event]] = field(default_factory=dict)
+
+    def server_now(self) -> int:
+        return NOW
+
+    def _events(self, span: Span, extra: Sequence[str]) -> list[Event]:
+        low, high = span
+        if self.source.grain > 1:
+            # The query is a little wider than the span.
+            low -= self.source.grain
+            high = None if high is None else high + self.source.grain
+        found = [row for row in self.rows if low <= row[0] and (high is None or row[0] <= high)]
+        for condition in extra:
+            name, word, moment = condition.split()
+            assert name == "createdDateTime"
+            found = [
+                row for row in found if {"ge": format_time(row[1]) >= moment, "le": format_time(row[1]) <= moment}[word]
+            ]
+        found.sort(reverse=self.order != "asc")
+        return [
+            Event(ticks, name, format_time(ticks), json.dumps({"createdDateTime": format_time(created)}).encode())
+            for ticks, created, name in found
+        ]
+
+    def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+        self._count()
+        limit = self.source.skip_limit
+        assert limit is None or skip <= limit, "a $skip that the API refuses"
+        events = self._events(span, extra)
+        return self._page(events[skip if self.skips else 0 :], min(top, self.clamp or top), events)
+
+    def everything(self, span: Span) -> Answer | None:
+        if self.source.everything_params(span) is None:
+            return None
+        self._count()
+        events = self._events(span, ())
+        return Answer(events, len(events))
+
+    def link(self, url: str) -> Answer | None:
+        self._count()
+        if url == "foreign":
+            return None
+        rest = self.pages[url]
+        size = min(self.source.page_default, self.clamp or self.source.page_default, 7)
+        return self._page(rest, size, rest)
+
+    def _page(self, events: list[Event], size: int, whole: list[Event]) -> Answer:
+        page, rest = events[:size], events[size:]
+        if self.order == "shuffled":
+            random.Random(len(events)).shuffle(page)
+            ticks = [event.ticks for event in page]
+            if ticks == sorted(ticks):
+                # By chance in order, a page of a few rows would look like one that came oldest first.
+                page.reverse()
+        if self.links == "empty_first" and events and f"e{len(events)}" not in self.pages:
+            self.pages[f"e{len(events)}"] = events
+            return Answer([], 0, f"e{len(events)}")
+        link = None
+        if rest and self.links in ("on", "empty_first"):
+            link = f"p{self.requests}"
+            self.pages[link] = rest
+        elif rest and self.links == "repeat":
+            link = "again"
+            self.pages["again"] = whole
+        elif rest and self.links == "foreign":
+            link = "foreign"
+        return Answer(page, len(page), link)
+
+    def _count(self) -> None:
+        self.requests += 1
+        assert self.requests < ENDLESS, "the walk does not end"
+
+
+def rows_of(*groups: tuple[int, int]) -> list[tuple[int, int, str]]:
+    """(seconds before now, how many) -> rows that share each of these times, created at different times."""
+    found = []
+    for seconds, amount in groups:
+        for number in range(amount):
+            moment = NOW - seconds * SECOND
+            found.append((moment, moment - number * SECOND, f"{seconds}-{number}"))
+    return found
+
+
+def walk(service: Service, window: Span | None = None, page_size: int = 10) -> list[Batch]:
+    window = window or Span(NOW - 86_400 * SECOND, None)
+    return list(Walk(service.source, service, window, page_size))
+
+
+def check(service: Service, batches: list[Batch], window: Span | None = None) -> None:
+    """Everything in the window, each once, in order, and no batch ends behind something that is still to come."""
+    window = window or Span(NOW - 86_400 * SECOND, None)
+    wanted = {
+        row[2]: row[0] for row in service.rows if row[0] >= window.low and (not window.high or row[0] <= window.high)
+    }
+    seen: list[str] = []
+    for batch in batches:
+        ticks = [event.ticks for event in batch.events]
+        assert ticks == sorted(ticks)
+        seen += [event.id for event in batch.events]
+        missing = [name for name, moment in wanted.items() if name not in set(seen) and moment < ticks[-1]]
+        assert missing == [], "the cursor would pass events that are not there yet"
+    assert sorted(seen) == sorted(wanted)
+
+
+GRAPH, INCIDENTS, MDE, EXPORTER = (
+    source_of(api) for api in ("graph_alerts", "graph_incidents", "mde_alerts", "alert_exporter")
+)
+
+
+@pytest.mark.parametrize("source", [GRAPH, INCIDENTS, MDE, EXPORTER], ids=lambda source: source.name)
+@pytest.mark.parametrize("order", ["asc", "desc", "shuffled"])
+@pytest.mark.parametrize("links", ["on", "off", "foreign", "repeat", "empty_first"])
+def test_every_mood(source: Source, order: str, links: str) -> None:
+    if source is EXPORTER and links != "off":
+        pytest.skip("the alert exporter has no links")
+    if source is EXPORTER and order == "asc":
+        pytest.skip("its limit keeps the newest")
+    service = Service(
+        rows_of((9000, 4), (8000, 11), (7999, 1), (3600, 25), (60, 9), (0, 1)), source, order, links=links
+    )
+    check(service, walk(service))
+
+
+def test_quiet_tenant_costs_few_requests() -> None:
+    for rows, most in ((rows_of(), 1), (rows_of((600, 1)), 3), (rows_of((600, 1), (500, 1), (30, 1)), 2)):
+        for source in (GRAPH, MDE):
+            service = Service(rows, source, "asc" if source.is_ordered else "desc")
+            check(service, walk(service))
+            assert service.requests <= most
+
+
+@pytest.mark.parametrize(("page_size", "most"), [(100, 20), (50, 70), (10, 340)])
+def test_a_tie_at_each_border(page_size: int, most: int) -> None:
+    """Ties smaller than a page cost a few rows more; larger ones are read twice, to be sure that nothing moved."""
+    service = Service(rows_of(*((1000 - number, 37) for number in range(30))), GRAPH)
+    check(service, walk(service, page_size=page_size))
+    assert service.requests < most
+
+
+@pytest.mark.parametrize("clamp", [1, 2, 9, 10, 36, 37, 38, 99])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_service_gives_less_than_asked(clamp: int, order: str) -> None:
+    service = Service(rows_of((900, 37), (899, 1), (500, 3), (499, 60)), GRAPH if order == "asc" else MDE, order, clamp)
+    check(service, walk(service, page_size=100))
+
+
+def test_more_ties_than_skip_reaches_are_divided_by_creation() -> None:
+    service = Service(rows_of((700, 3), (600, 2600), (500, 3)), GRAPH)
+    check(service, walk(service, page_size=1000))
+
+
+def test_ties_that_nothing_divides_are_an_error_after_all_that_can_be_read() -> None:
+    moment = NOW - 600 * SECOND
+    rows = rows_of((700, 3)) + [(moment, moment, f"same-{number}") for number in range(1501)]
+    service = Service(rows, GRAPH)
+    seen = []
+    with pytest.raises(ApiError) as caught:
+        for batch in Walk(GRAPH, service, Span(NOW - 86_400 * SECOND, None), 1000):
+            seen += [event.id for event in batch.events]
+    assert caught.value.code == "api.crowded_moment"
+    assert format_time(moment) in caught.value.message
+    # Three before it, a page, and what $skip reaches behind it.
+    assert len(seen) == len(set(seen)) == 3 + 1500
+
+
+def test_skip_that_is_ignored_ends() -> None:
+    service = Service(rows_of((600, 40), (500, 5)), GRAPH, skips=False)
+    check(service, walk(service, page_size=10))
+    # This service knows no alertCreationTime, so nothing divides the moment.
+    service = Service(rows_of((600, 40)), MDE, "desc", skips=False)
+    with pytest.raises(ApiError, match="share the update time"):
+        walk(service, page_size=10)
+
+
+def test_time_filter_that_is_ignored_is_an_error() -> None:
+    class Deaf(Service):
+        def _events(self, span: Span, extra: Sequence[str]) -> list[Event]:
+            return super()._events(Span(0, None), ())
+
+    service = Deaf(rows_of((90_000, 30), (10, 1)), GRAPH)
+    with pytest.raises(ApiError) as caught:
+        walk(service)
+    assert caught.value.code == "api.filter_ignored"
+
+
+def test_partial_answer_holds_the_cursor() -> None:
+    class Partial(Service):
+        def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+            return super().span(span, top, skip, extra)._replace(is_partial=self.requests == 2)
+
+    service = Partial(rows_of(*((1000 - number, 1) for number in range(40))), GRAPH)
+    walker = Walk(GRAPH, service, Span(NOW - 86_400 * SECOND, None), 10)
+    moves = [batch.moves_cursor for batch in walker]
+    assert walker.is_partial
+    assert moves == [True, False, False, False, False][: len(moves)]
+
+
+def test_alert_that_moves_while_the_walk_is_under_way() -> None:
+    """An update takes an alert out of its place; position by number would then skip a row, position by time does not."""
+
+    class Moving(Service):
+        def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+            answer = super().span(span, top, skip, extra)
+            if self.requests == 1:
+                first = self.rows[0]
+                self.rows[0] = (NOW - SECOND, first[1], first[2])
+            return answer
+
+    service = Moving(rows_of(*((1000 - number, 3) for number in range(40))), GRAPH)
+    names = {row[2] for row in service.rows}
+    batches = walk(service)
+    assert {event.id for batch in batches for event in batch.events} == names
+    assert batches[-1].events[-1].id == service.rows[0][2]
+
+
+def test_alert_that_leaves_a_crowded_moment_hides_no_other() -> None:
+    class Leaving(Service):
+        def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+            answer = super().span(span, top, skip, extra)
+            if span.low == span.high and skip == 0 and self.rows[0][0] != NOW:
+                self.rows[0] = (NOW, self.rows[0][1], self.rows[0][2])
+                self.rows.sort()
+            return answer
+
+    service = Leaving(sorted(rows_of((600, 35))), INCIDENTS)
+    names = {row[2] for row in service.rows}
+    assert {event.id for batch in walk(service) for event in batch.events} == names
+
+
+def test_window_with_an_end() -> None:
+    window = Span(NOW - 5000 * SECOND, NOW - 1000 * SECOND)
+    for source, order in ((GRAPH, "asc"), (MDE, "desc"), (EXPORTER, "shuffled")):
+        service = Service(rows_of((6000, 20), (5000, 12), (3000, 30), (1000, 12), (999, 20)), source, order)
+        check(service, walk(service, window), window)
+
+
+def test_rows_without_a_time_are_handed_over() -> None:
+    class Timeless(Service):
+        def _events(self, span: Span, extra: Sequence[str]) -> list[Event]:
+            return [event._replace(ticks=-1, version="sha256:1") for event in super()._events(span, extra)]
+
+    service = Timeless(rows_of((50, 3)), GRAPH)
+    assert len([event for batch in walk(service) for event in batch.events]) == 3
+
+
+MOODS = st.builds(
+    dict,
+    api=st.sampled_from(["graph_alerts", "graph_incidents", "mde_alerts", "alert_exporter"]),
+    order=st.sampled_from(["asc", "desc", "shuffled"]),
+    clamp=st.none() | st.integers(1, 12),
+    links=st.sampled_from(["on", "off", "foreign", "repeat", "empty_first"]),
+    page_size=st.integers(1, 12),
+    end=st.none() | st.integers(0, 4000),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    groups=st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 30)), max_size=12, unique_by=lambda group: group[0]),
+    jitter=st.integers(0, 3_000_000),
+    mood=MOODS,
+)
+def test_whatever_the_service_does(groups: list[tuple[int, int]], jitter: int, mood: dict[str, object]) -> None:
+    source = source_of(str(mood["api"]))
+    order, links, clamp = str(mood["order"]), str(mood["links"]), mood["clamp"]
+    if source.name == "alert_exporter":
+        # No links, and its limit keeps the newest; a clamp of its own is not known of it.
+        order, links, clamp = "shuffled", "off", None
+    if source.is_ordered and order == "shuffled" and clamp is not None:
+        # Neither order nor number can be relied on: nobody could tell that rows are missing.
+        clamp = None
+    rows = [
+        (ticks - jitter * (index % 3), created, name) for index, (ticks, created, name) in enumerate(rows_of(*groups))
+    ]
+    service = Service(rows, source, order, clamp, links)  # type: ignore[arg-type]
+    end = mood["end"]
+    window = Span(NOW - 4500 * SECOND, None if end is None else NOW - int(str(end)) * SECOND)
+    check(service, list(Walk(source, service, window, int(str(mood["page_size"])))), window)
