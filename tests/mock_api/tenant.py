@@ -48,6 +48,8 @@ class MockTenant:
     """`with MockTenant(TenantConfig(alerts=1000)) as tenant:` serves until the block ends."""
 
     def __init__(self, config: TenantConfig | None = None, directory: str | Path | None = None, port: int = 0) -> None:
+        if not 0 <= port <= 65535:
+            raise ValueError(f"there is no port {port}")
         self.config = config or TenantConfig()
         self._port = port
         self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="mock_tenant_")

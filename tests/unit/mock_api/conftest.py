@@ -12,6 +12,13 @@ from mock_api import MockTenant
 from mock_client import Client, serve
 
 
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own proxies and CAs, which requests and MSAL obey, are not what is tested here."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="module")
 def shared() -> Iterator[MockTenant]:
     """For tests that only read."""

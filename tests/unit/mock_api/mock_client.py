@@ -79,7 +79,8 @@ def raw_rows(response: requests.Response) -> list[tuple[dict[str, Any], bytes]]:
     text = response.content.decode()
     place = text.index('"value":') if text.startswith("{") else 0
     place = text.index("[", place) + 1
-    decoder, found = json.JSONDecoder(), []
+    decoder = json.JSONDecoder()
+    found: list[tuple[dict[str, Any], bytes]] = []
     while True:
         while text[place] in " \r\n,":
             place += 1

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -310,14 +310,15 @@ def test_order_of_graph(client: Client) -> None:
 def test_bounds_of_time_are_exact(client: Client) -> None:
     entries = [(parse_time(text), alert_id) for alert_id, text, _raw in client.tenant.alerts()]
     moment = entries[150][0]
-    for word, fits in (
+    words: tuple[tuple[str, Callable[[int], bool]], ...] = (
         ("gt", lambda ticks: ticks > moment),
         ("ge", lambda ticks: ticks >= moment),
         ("lt", lambda ticks: ticks < moment),
         ("le", lambda ticks: ticks <= moment),
         ("eq", lambda ticks: ticks == moment),
         ("ne", lambda ticks: ticks != moment),
-    ):
+    )
+    for word, fits in words:
         query = {"$filter": f"lastUpdateDateTime {word} {time_text(moment)}", **ORDER}
         assert client.ids("graph_alerts", query) == [alert_id for ticks, alert_id in entries if fits(ticks)]
 

@@ -78,10 +78,12 @@ def test_shapes(dataset: Dataset, api: str, keys: list[str], id_key: str, time_k
 
 def test_the_same_seed_gives_the_same_alerts() -> None:
     for api in APIS:
-        assert truth(make(), api) == truth(make(), api)
-        assert {entry[0] for entry in truth(make(), api)} & {entry[0] for entry in truth(make(seed=2), api)} == (
-            {entry[0] for entry in truth(make(), api)} if api == "graph_incidents" else set()
-        )
+        first = truth(make(alerts=60), api)
+        assert truth(make(alerts=60), api) == first
+        others = truth(make(alerts=60, seed=2), api)
+        assert not {raw for _id, _time, raw in first} & {raw for _id, _time, raw in others}
+        # Incidents are numbered, whatever they are.
+        assert api == "graph_incidents" or not {entry[0] for entry in first} & {entry[0] for entry in others}
 
 
 def test_all_apis_tell_of_the_same_alerts(dataset: Dataset) -> None:
@@ -112,8 +114,8 @@ def test_what_hurts(dataset: Dataset) -> None:
     assert re.search(rb'Id":(9[3-9]|\d{3})\d{17}', everything)
     for text in (b"1E400", b"0.1000", b"-0.0", b"9007199254740993", b"\\/", b"\\u00e9", b"\\ud83d\\udc1b", b"\\u0000"):
         assert text in everything
-    for text in ("山田太郎", "张伟", "db-ærø", "{{ 7*7 }}", "<script>", "${jndi:", "\u202e", "\u200b"):
-        assert text in json.dumps(found, ensure_ascii=False)
+    for word in ("山田太郎", "张伟", "db-ærø", "{{ 7*7 }}", "<script>", "${jndi:", "\u202e", "\u200b"):
+        assert word in json.dumps(found, ensure_ascii=False)
     kinds = {item["@odata.type"].rpartition(".")[2] for row in found for item in row["evidence"]}
     assert kinds >= {"deviceEvidence", "processEvidence", "fileEvidence", "userEvidence", "ipEvidence", "urlEvidence"}
     assert kinds >= {"registryValueEvidence", "mailboxEvidence", "quantumSensorEvidence"}

@@ -27,12 +27,6 @@ from mock_client import Client, error_of, rows, serve
 GRAPH = "https://graph.microsoft.com/.default"
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="module")
 def shared() -> Iterator[MockTenant]:
     knobs: dict[str, Any] = {
@@ -230,7 +224,7 @@ def _assertion(tenant: MockTenant, key: Any = None, header: Any = None, algorith
         "nbf": now,
         "exp": now + 600,
     }
-    private = key or load_pem_private_key(pem, None)
+    private: Any = key or load_pem_private_key(pem, None)
     return jwt.encode({**known, **claims}, private, algorithm=algorithm, headers=header or {"x5t#S256": thumbprint})
 
 

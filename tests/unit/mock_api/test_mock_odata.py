@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,10 +31,9 @@ Expression = tuple[str, Any]
 
 
 def _compare(name: str, word: str, value: Any) -> Expression:
-    literal = {
-        "updated": lambda: time_text(value),
-        "count": lambda: str(value),
-    }.get(name, lambda: "null" if value is None else "'" + value.replace("'", "''") + "'")()
+    literals: dict[str, Callable[[], str]] = {"updated": lambda: time_text(value), "count": lambda: str(value)}
+    quoted = "null" if value is None else "'" + str(value).replace("'", "''") + "'"
+    literal = literals.get(name, lambda: quoted)()
 
     def holds(number: int, ticks: int) -> bool:
         actual = FIELDS[name].read(number, ticks)

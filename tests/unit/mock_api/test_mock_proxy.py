@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msal
 import pytest
 import requests
 from mock_api import MockProxy, MockTenant
@@ -62,6 +63,21 @@ def test_microsofts_own_names(shared: MockTenant) -> None:
             "graph.microsoft.com:443",
             "api.security.microsoft.com:443",
         ]
+
+
+def test_msal_at_microsofts_own_address(shared: MockTenant) -> None:
+    """With all that MSAL asks there on its own."""
+    with MockProxy(route_to=shared.url) as proxy:
+        app = msal.ConfidentialClientApplication(
+            shared.client_id,
+            client_credential=shared.client_secret,
+            authority=f"https://login.microsoftonline.com/{shared.tenant_id}",
+            verify=shared.ca_path,
+            proxies={"https": proxy.url},
+        )
+        found = app.acquire_token_for_client(scopes=["https://graph.microsoft.com/.default"])
+        assert found["token_type"] == "Bearer"
+        assert {tunnel["target"] for tunnel in proxy.tunnels} == {"login.microsoftonline.com:443"}
 
 
 @pytest.mark.parametrize(

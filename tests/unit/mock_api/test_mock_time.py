@@ -18,6 +18,7 @@ from mock_api.timeline import Timeline, first_where
 NOW = parse_time("2026-11-24T12:00:00.1234567Z")
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=4 * 10**16))
 def test_a_time_survives_being_written_and_read(ticks: int) -> None:
     text = time_text(ticks)
@@ -61,6 +62,7 @@ def test_spans_and_durations() -> None:
         parse_span("soon")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 50))
 def test_first_where(count: int, border: int) -> None:
     assert first_where(count, lambda number: number >= border) == min(count, border)
