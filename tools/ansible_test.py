@@ -11,16 +11,16 @@ import re
 from pathlib import Path
 
 from collection import sync_tree
-from common import LOCAL, REQUIREMENTS, ROOT, Result, ensure_venv, must, private_env, run, user_env
+from common import LOCAL, ROOT, Result, must, private_env, run, user_env
 from pythons import find_python
 
 _OLDEST_TARGET = "3.9"
 _CHATTER = re.compile(r"(Running sanity|Installing req|Using cached pip|WARNING: (Skipping|Using|Location)).*\n")
 
 
-def sanity(name: str, python: Path) -> Result:
-    """All sanity tests of the ansible-core that requirements/`name`.txt pins. There is no ignore file, and no skip."""
-    venv = ensure_venv(name, REQUIREMENTS / f"{name}.txt", python)
+def sanity(venv: Path) -> Result:
+    """All sanity tests of the ansible-core in `venv`. There is no ignore file, and no skip."""
+    name = venv.name
     tree = sync_tree(name)
     # A home of its own: two of these may run at a time, and keep virtual environments there.
     home = LOCAL / "homes" / name

@@ -9,6 +9,8 @@ import sys
 
 if sys.version_info < (3, 11):
     sys.exit(f"This needs Python 3.11 or later; this is Python {sys.version_info[0]}.{sys.version_info[1]}.")
+# Nothing is written outside .local/, not even what Python makes of the tools' own files.
+sys.dont_write_bytecode = True
 
 import argparse
 import os
@@ -37,7 +39,7 @@ class Board:
     def note(self, gate: Gate, state: str, seconds: float | None = None, output: str = "") -> None:
         took = "" if seconds is None else f"{seconds:7.1f} s"
         with self._lock:
-            print(f"{gate.name:14} {took:>9}  {state}", flush=True)
+            print(f"{gate.name:16} {took:>9}  {state}", flush=True)
             if output:
                 print("".join(f"    | {line}\n" for line in output.strip().splitlines()), flush=True)
 
@@ -107,7 +109,7 @@ def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, tuple[str, ...
 
 def _print_gates() -> int:
     for gate in GATES:
-        print(f"{gate.name:14} {gate.about}{' (fast)' if gate.fast else ''}")
+        print(f"{gate.name:16} {gate.about}{' (fast)' if gate.fast else ''}")
     return 0
 
 
