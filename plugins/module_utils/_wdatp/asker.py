@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .client import Client, first_line
 from .errors import ApiError, TransportError
-from .page import parse_page
+from .page import Event, Fields, parse_page
 from .paging import Answer
 from .sources.base import Params, Source, Span
 from .transport import Reply
@@ -69,7 +69,8 @@ class ApiAsker:
         return self._answer(self.client.get(params))
 
     def _answer(self, reply: Reply) -> Answer:
-        source = self.source
-        page = parse_page(reply.body, reply.place, first_line)
-        events = [source.event(raw, fields) for raw, fields in page.rows if source.is_wanted(fields)]
-        return Answer(events, len(page.rows), page.next_link, reply.status == 206)
+        page = parse_page(reply.body, reply.place, first_line, self._event)
+        return Answer(page.events, page.rows, page.next_link, reply.status == 206)
+
+    def _event(self, raw: bytes, fields: Fields) -> Event | None:
+        return self.source.event(raw, fields) if self.source.is_wanted(fields) else None

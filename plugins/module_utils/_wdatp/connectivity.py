@@ -293,7 +293,7 @@ class _Run:
 
     def _query(self) -> str:
         reply = self.client.get(self.source.probe_params(self.transport.server_now()))
-        count = len(parse_page(reply.body, place(reply.url), first_line).rows)
+        count = parse_page(reply.body, place(reply.url), first_line, self.source.event).rows
         what = "the newest event of the last day" if count else "no event of the last day, which is an answer, too"
         return f"{self.report.host} answered {reply.status} with {what}"
 

@@ -24,7 +24,7 @@ CONTENT = "sha256:"
 _BOM = b"\xef\xbb\xbf"
 # Control characters inside strings are not JSON, but losing a page for one would be worse.
 _scan = make_scanner(json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str))  # type: ignore[arg-type]
-_skip = WHITESPACE.match
+_blank = WHITESPACE.match
 
 Fields = dict[str, Any]
 
@@ -39,11 +39,16 @@ class Event(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`rows`: (raw bytes, fields as the scanner read them). `total`: what $count said, if it was asked."""
+    """`events`: what was made of the rows. `rows`: how many there were. `total`: what $count said, if it was asked."""
 
-    rows: list[tuple[bytes, Fields]]
+    events: list[Event]
+    rows: int
     next_link: str | None = None
     total: int | None = None
+
+
+# Makes an event of a row's bytes and its fields as the scanner read them; None leaves the row out.
+Make = Callable[[bytes, Fields], "Event | None"]
 
 
 def text_of(value: Any) -> str:
@@ -58,95 +63,115 @@ def text_of(value: Any) -> str:
         return value
 
 
-def parse_page(body: bytes, place: str, first_line: Callable[[bytes], str]) -> Page:
+def parse_page(body: bytes, place: str, first_line: Callable[[bytes], str], make: Make) -> Page:
     """The rows of `{"value": [...]}`, of a bare array, or of a lone object. TransportError where it is no such JSON."""
-    offset = len(_BOM) if body.startswith(_BOM) else 0
-    text = body.decode("latin-1")
     try:
-        page = _parse(body, text, _skip(text, offset).end())
+        page = _Reader(body, make).page()
     except (ValueError, StopIteration, IndexError, RecursionError):
         line = first_line(body)
-        begins = f"; it begins: {line}" if line else " (it is empty)"
+        begins = f'; it begins "{line}"' if line else " (it is empty)"
         raise TransportError(
-            f"{place} answered with something that is not JSON{begins}",
+            f"{place} answered with something that is not JSON{begins}.",
             "A proxy's sign-in page or a cut-off answer looks like this: check proxy, host and api_url; run again.",
             code="network.not_json",
         ) from None
     if page is None:
         raise TransportError(
-            f"{place} answered with JSON that holds no list of alerts; it begins: {first_line(body)}",
+            f'{place} answered with JSON that holds no list of alerts; it begins "{first_line(body)}".',
             "Check host, api and api_url: another service seems to answer there.",
             code="network.no_list",
         )
     return page
 
 
-def _parse(body: bytes, text: str, start: int) -> Page | None:
-    if text[start] == "[":
-        rows, end = _array(body, text, start)
-        _expect_end(text, end)
-        return Page(rows)
-    if text[start] == "{":
-        return _object(body, text, start)
-    # JSON of another kind, or (ValueError, StopIteration) none at all, such as a page of HTML.
-    _expect_end(text, _scan(text, start)[1])
-    return None
+class _Reader:
+    """Walks one body. Rows become events at once: a page of parsed rows would cost more than all else here."""
 
+    def __init__(self, body: bytes, make: Make) -> None:
+        self.body = body
+        self.text = body.decode("latin-1")
+        self.make = make
+        self.events: list[Event] = []
+        self.rows = 0
 
-def _expect_end(text: str, end: int) -> None:
-    if _skip(text, end).end() != len(text):
-        raise ValueError("text after the end")
+    def page(self) -> Page | None:
+        start = self._skip(len(_BOM) if self.body.startswith(_BOM) else 0)
+        if self.text[start] == "{":
+            return self._object(start)
+        if self.text[start] == "[":
+            self._expect_end(self._array(start))
+            return Page(self.events, self.rows)
+        # JSON of another kind, or (ValueError, StopIteration) none at all, such as a page of HTML.
+        self._expect_end(_scan(self.text, start)[1])
+        return None
 
+    def _skip(self, position: int) -> int:
+        return int(_blank(self.text, position).end())
 
-def _object(body: bytes, text: str, start: int) -> Page | None:
-    """The members one by one, so that the array is walked where it stands and not built as a whole."""
-    rows: list[tuple[bytes, Fields]] | None = None
-    others: Fields = {}
-    end = _skip(text, start + 1).end()
-    while text[end] != "}":
-        if text[end] != '"':
-            raise ValueError("a member's name is missing")
-        name, end = scanstring(text, end + 1, False)
-        end = _skip(text, end).end()
-        if text[end] != ":":
-            raise ValueError("a colon is missing")
-        end = _skip(text, end + 1).end()
-        if name == "value" and text[end] == "[" and rows is None:
-            rows, end = _array(body, text, end)
-        else:
-            others[name], end = _scan(text, end)
-        end = _skip(text, end).end()
-        if text[end] == ",":
-            end = _skip(text, end + 1).end()
-        elif text[end] != "}":
-            raise ValueError("a comma is missing")
-    _expect_end(text, end + 1)
-    if rows is None:
-        # The alert exporter's oldest samples show one object without brackets.
-        return Page([(body[start : end + 1], others)]) if "AlertId" in others else None
-    link, total = others.get("@odata.nextLink"), others.get("@odata.count")
-    return Page(rows, link or None, int(total) if total is not None else None)
+    def _expect(self, mark: str, position: int) -> int:
+        """The position behind the mark and the blanks around it."""
+        position = self._skip(position)
+        if self.text[position] != mark:
+            raise ValueError(f"{mark} is missing")
+        return self._skip(position + 1)
 
+    def _expect_end(self, position: int) -> None:
+        if self._skip(position) != len(self.text):
+            raise ValueError("text after the end")
 
-def _array(body: bytes, text: str, start: int) -> tuple[list[tuple[bytes, Fields]], int]:
-    rows: list[tuple[bytes, Fields]] = []
-    end = _skip(text, start + 1).end()
-    if text[end] == "]":
-        return rows, end + 1
-    while True:
-        begin = end
-        if text[begin] != "{":
-            raise ValueError("a row is no object")
-        fields, end = _scan(text, begin)
-        rows.append((body[begin:end], fields))
-        mark = text[end]
-        if mark not in ",]":
-            end = _skip(text, end).end()
-            mark = text[end]
-        if mark == "]":
-            return rows, end + 1
-        if mark != ",":
-            raise ValueError("a comma is missing")
-        end += 1
-        if text[end] != "{":
-            end = _skip(text, end).end()
+    def _object(self, start: int) -> Page | None:
+        """The members one by one, so that the array is walked where it stands and not built as a whole."""
+        text, others, has_list = self.text, {}, False
+        end = self._skip(start + 1)
+        while text[end] != "}":
+            if text[end] != '"':
+                raise ValueError("a member's name is missing")
+            name, end = scanstring(text, end + 1, False)
+            end = self._expect(":", end)
+            if name == "value" and text[end] == "[" and not has_list:
+                has_list, end = True, self._array(end)
+            else:
+                others[name], end = _scan(text, end)
+            end = self._skip(end)
+            if text[end] != "}":
+                end = self._expect(",", end)
+        self._expect_end(end + 1)
+        if not has_list:
+            return self._lone_object(start, end + 1, others)
+        link, total = others.get("@odata.nextLink"), others.get("@odata.count")
+        return Page(self.events, self.rows, link or None, int(total) if total is not None else None)
+
+    def _lone_object(self, start: int, end: int, fields: Fields) -> Page | None:
+        """The alert exporter's oldest samples show one object without brackets."""
+        if "AlertId" not in fields:
+            return None
+        self._row(start, end, fields)
+        return Page(self.events, self.rows)
+
+    def _row(self, start: int, end: int, fields: Fields) -> None:
+        self.rows += 1
+        event = self.make(self.body[start:end], fields)
+        if event is not None:
+            self.events.append(event)
+
+    def _array(self, start: int) -> int:
+        text = self.text
+        end = self._skip(start + 1)
+        if text[end] == "]":
+            return end + 1
+        while True:
+            begin = end
+            if text[begin] != "{":
+                raise ValueError("a row is no object")
+            fields, end = _scan(text, begin)
+            self._row(begin, end, fields)
+            # Most answers have no blanks here.
+            if text[end] not in ",]":
+                end = self._skip(end)
+            if text[end] == "]":
+                return end + 1
+            end += 1
+            if text[end] != "{":
+                if text[end - 1] != ",":
+                    raise ValueError("a comma is missing")
+                end = self._skip(end)

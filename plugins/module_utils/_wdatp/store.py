@@ -31,7 +31,15 @@ _LOCK_SECONDS = 5.0
 # SQLite allowed 999 variables in a statement before 3.32.
 _CHUNK = 900
 # Bytes of blobs are worth large pages; the cache stays small, whatever the ledger's size.
-_PRAGMAS = ("page_size=16384", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8000", "temp_store=MEMORY")
+_PRAGMAS = (
+    "page_size=16384",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "cache_size=-8000",
+    "temp_store=MEMORY",
+    # In pages: a batch's events are gone from the outbox again before many of them are copied into the database.
+    "wal_autocheckpoint=4000",
+)
 _TABLES = """
 CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE stream (
