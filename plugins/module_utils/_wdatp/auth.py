@@ -239,10 +239,10 @@ class _Http:
         self._connection = connection
         self._transport = transport
         self._redactor = redactor
-        self._hosts = {urlsplit(connection.target.authority_url).netloc}
+        self._hosts = {_origin(connection.target.authority_url)}
         if connection.target.authority_url == CLOUDS[connection.target.cloud].authority:
             # Microsoft sends a tenant of another cloud there.
-            self._hosts |= {urlsplit(cloud.authority).netloc for cloud in CLOUDS.values()}
+            self._hosts |= {_origin(cloud.authority) for cloud in CLOUDS.values()}
 
     def get(self, url: str, params: Any = None, headers: Any = None, **unused: Any) -> _Response:
         return self._ask("GET", url, params, None, headers)
@@ -273,7 +273,7 @@ class _Http:
     def _check_address(self, url: str) -> None:
         """The secret goes where discovery says; that has to be a login host, over TLS."""
         parts = urlsplit(url)
-        if parts.scheme != "https" or parts.netloc not in self._hosts:
+        if _origin(url) not in self._hosts:
             raise TransportError(
                 f"{urlsplit(self._connection.target.authority_url).netloc} names {parts.scheme}://{parts.netloc} as the"
                 " place to send the secret to: that is another host.",
@@ -293,6 +293,11 @@ class _Http:
         raise _not_entra(
             reply.url, f"answered {reply.status} with something that does not come from Microsoft Entra ID{begins}"
         )
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 443
 
 
 def _not_entra(url: str, what: str) -> TransportError:

@@ -92,7 +92,8 @@ def proxy_refused(proxy: str | None, host: str, status: int) -> TransportError:
         return _error(
             "proxy_auth",
             f"The proxy {proxy_name(proxy)} refused the connection to {host}: it wants a user and a password (407).",
-            "Give them in proxy as http://user:password@host:port, url-encoded where they hold special characters.",
+            "Give them in proxy as http://user:password@host:port, url-encoded where they hold special characters;"
+            " a proxy that takes only NTLM or Kerberos has to let this host through without.",
         )
     if status >= 500:
         return _error(
@@ -121,6 +122,9 @@ def _tls(
     verification = next((item for item in chain if isinstance(item, ssl.SSLCertVerificationError)), None)
     if verification is not None:
         return Failure(tls_error(verification, host, options), is_passing=False)
+    if "CertificateError" in names:
+        # urllib3 before 2.0 compares the names itself.
+        return Failure(_tls_name(host, "it does not fit the address"), is_passing=False)
     # A TLS error made of a PermissionError: the file may not be read. (By itself, a firewall may cause one.)
     is_denied = "SSLError" in names and any(isinstance(item, PermissionError) for item in chain)
     if is_denied or any(map(_is_about_ca_file, chain)):
@@ -168,11 +172,7 @@ def tls_error(error: ssl.SSLCertVerificationError, host: str, options: HttpOptio
     """A certificate that was refused, in words."""
     number = error.verify_code
     if number in _WRONG_NAME:
-        return _error(
-            "tls_name",
-            f"The certificate that {host} showed is for another name: {error.verify_message.rstrip('.')}.",
-            "Check host or api_url; a proxy or a wrong DNS entry may lead elsewhere.",
-        )
+        return _tls_name(host, error.verify_message.rstrip("."))
     if number in (_EXPIRED, _NOT_YET):
         state = "has expired" if number == _EXPIRED else "is not valid yet"
         return _error(
@@ -185,6 +185,14 @@ def tls_error(error: ssl.SSLCertVerificationError, host: str, options: HttpOptio
         f"The certificate that {host} showed is not trusted: {error.verify_message}.",
         f"It was checked against {trusted_by(options)}. Set ca_path to a PEM file with the CA that signed it"
         " (a company's proxy often has its own).",
+    )
+
+
+def _tls_name(host: str, reason: str) -> TransportError:
+    return _error(
+        "tls_name",
+        f"The certificate that {host} showed is for another name: {reason}.",
+        "Check host or api_url; a proxy or a wrong DNS entry may lead elsewhere.",
     )
 
 

@@ -9,7 +9,7 @@ Knows nothing of the APIs. Answers come back whatever their status is; faults of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ LONGEST_WAIT_SECONDS = 300.0
 # A whole answer may take so many times the time-out of one read; slower is a fault.
 _PATIENCE = 10
 _CHUNK = 1 << 16
+_SMALL_CHUNK = 1 << 11
 # Of a text from outside, so much is shown.
 EXCERPT = 160
 
@@ -213,6 +214,8 @@ class Transport:
         )
         try:
             self._note_date(response.headers)
+            # urllib3 before 2.0 takes an answer that was cut off for a whole one.
+            response.raw.enforce_content_length = True
             body = _read_all(response.raw, time.monotonic() + _PATIENCE * options.timeout)
         finally:
             # A connection whose answer was read to its end goes back to the pool all the same.
@@ -289,16 +292,19 @@ def _new_session(options: HttpOptions) -> requests.Session:
 
 def _read_all(raw: Any, deadline: float) -> bytes:
     """The decompressed body. A read that trickles would never time out by itself, so the whole has a deadline too."""
-    # read1 returns what has arrived (urllib3 2.1 and later); read waits for the whole chunk, so it gets smaller ones.
-    read, size = (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, _CHUNK // 8)
     chunks: list[bytes] = []
-    while True:
-        chunk = read(size, decode_content=True)
-        if not chunk:
-            return b"".join(chunks)
+    for chunk in _chunks(raw):
         chunks.append(chunk)
         if time.monotonic() > deadline:
             raise TimeoutError("the answer trickles in too slowly")
+    return b"".join(chunks)
+
+
+def _chunks(raw: Any) -> Iterator[bytes]:
+    """Decompressed pieces. read1 (urllib3 2.1 and later) returns what has arrived; stream waits for whole chunks."""
+    if hasattr(raw, "read1"):
+        return iter(lambda: raw.read1(_CHUNK, decode_content=True), b"")
+    return raw.stream(_SMALL_CHUNK, decode_content=True)  # type: ignore[no-any-return]
 
 
 def _faults() -> tuple[type[Exception], ...]:

@@ -127,6 +127,10 @@ class _Metadata(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def metadata(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Metadata]]:
+    import msal
+
+    if not hasattr(msal, "ManagedIdentityClient"):
+        pytest.skip("this msal knows no managed identities")
     _Metadata.answers, _Metadata.asked = [], []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Metadata) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -155,6 +159,16 @@ def test_managed_identity(
     assert tenant.requests == []
 
 
+def test_managed_identity_needs_a_newer_msal(connection_to: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    import msal
+
+    monkeypatch.delattr(msal, "ManagedIdentityClient", raising=False)
+    with pytest.raises(AuthError) as caught:
+        authenticator(connection_to(auth_method="managed_identity", client_secret=None)).token()
+    assert caught.value.code == "auth.msal_too_old"
+    assert "msal 1.29 or later" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     "answer", [(400, {"statusCode": 400, "message": "No User Assigned Identity"}), (500, b"<html>oops")]
 )
@@ -169,9 +183,10 @@ def test_managed_identity_that_is_none(
     assert "local-secret" not in str(caught.value)
 
 
-def test_managed_identity_outside_of_azure(connection_to: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_managed_identity_outside_of_azure(
+    connection_to: Connect, metadata: type[_Metadata], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/token")
-    monkeypatch.setenv("IDENTITY_HEADER", "local-secret")
     with pytest.raises(AuthError, match="nothing answers at the metadata address"):
         authenticator(connection_to(auth_method="managed_identity", client_secret=None)).token()
 
