@@ -32,6 +32,7 @@ class Client:
         self.transport = transport
         self.auth = Authenticator(connection, transport, redactor)
         self._redactor = redactor
+        redactor.add_url(connection.http.proxy)
 
     def get(self, params: Sequence[tuple[str, str]]) -> Reply:
         """The answer to one query of the source's list. ApiError, AuthError, TransportError."""

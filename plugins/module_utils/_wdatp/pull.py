@@ -13,9 +13,11 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from .ahead import one_ahead
 from .asker import ApiAsker
 from .client import Client
 from .config import Connection, HttpOptions, resolve
@@ -294,9 +296,10 @@ class _Stream:
 
     def _drain(self, walk: Walk) -> bool:
         """Every batch of the walk; False where a budget ended before it."""
-        for batch in walk:
-            if not self._keep(batch.events, batch.moves_cursor) or not self.run.has_budget():
-                return False
+        with closing(one_ahead(walk)) as batches:
+            for batch in batches:
+                if not self._keep(batch.events, batch.moves_cursor) or not self.run.has_budget():
+                    return False
         return True
 
     def _window(self, now: int) -> Span:
