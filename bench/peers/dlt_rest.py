@@ -21,6 +21,8 @@ def main() -> None:
         NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION="true",
         RUNTIME__DLTHUB_TELEMETRY="false",
         RUNTIME__LOG_LEVEL="ERROR",
+        # Names stay as they are.
+        SCHEMA__NAMING="direct",
         REQUESTS_CA_BUNDLE=job["ca_path"],
     )
     import dlt
