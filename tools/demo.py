@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0
     try:
-        with _alone():
+        with _alone(), _temporary_directory():
             return _demo(arguments)
     except ToolError as error:
         print(f"\n{error}", file=sys.stderr)
@@ -109,6 +109,18 @@ def _alone() -> Iterator[None]:
         except BlockingIOError:
             raise ToolError("The demo already runs in this checkout. Wait until it ends, then run it again.") from None
         yield
+
+
+@contextlib.contextmanager
+def _temporary_directory() -> Iterator[None]:
+    """For all that is started here: what is stopped in the middle leaves its temporary files there."""
+    directory = DEMO / "tmp"
+    directory.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = str(directory)
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.contextmanager
