@@ -13,12 +13,8 @@ import sys
 
 if sys.version_info < (3, 11):
     sys.exit(f"This needs Python 3.11 or later; this is Python {sys.version_info[0]}.{sys.version_info[1]}.")
-
-if not sys.pycache_prefix:
-    # Before our own modules are imported: the demo writes into .local and nowhere else.
-    sys.pycache_prefix = os.path.join(
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ".local/cache/pycache"
-    )
+# Nothing is written outside .local/, not even what Python makes of the tools' own files.
+sys.dont_write_bytecode = True
 
 import contextlib
 import fcntl
@@ -40,7 +36,6 @@ from pythons import own_python
 
 PLAYBOOK = "secops.defender.first_alerts"
 DEMO = LOCAL / "demo"
-README = "https://github.com/secops-defender/secops.defender#first-use-with-a-real-tenant"
 # Every process of a playbook has this in its environment, so that none can be left behind.
 _MARK, _RUN = "SECOPS_DEFENDER_DEMO", secrets.token_hex(8)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -268,28 +263,39 @@ def _what_failed(log: Path, code: int) -> str:
 
 
 def _say_what_next(home: Path, is_real: bool) -> None:
-    file, place = home / "alerts.jsonl", home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home
+    place = home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home
+    file = home / "alerts.jsonl"
     count = sum(1 for _line in file.open("rb")) if file.is_file() else 0
-    print(f"The alerts are in {place / 'alerts.jsonl'}: {count} lines, each an alert as the API sent it.\n")
-    if is_real:
-        print(
-            f"The credential and the state are in {place} too; only you can read them. Run this again, and it fetches\n"
-            f"what is new. To be rid of all of it: rm -r {place}\n\n"
-            "Next: take playbooks/first_alerts.yml into a project of your own, and install the collection there:\n"
-        )
-    else:
-        print(
-            "Next, the same with your own tenant (how to get these: "
-            f"{README}):\n\n"
-            "  export WDATP_TENANT_ID=<directory (tenant) ID> WDATP_CLIENT_ID=<application (client) ID>\n"
-            "  read -rs WDATP_CLIENT_SECRET && export WDATP_CLIENT_SECRET    # the secret's value, then Enter\n"
-            "  python3 tools/demo.py\n\n"
-            "Or in your own Ansible, with requests and msal beside it:\n"
-        )
-    print(
-        "  ansible-galaxy collection install git+https://github.com/secops-defender/secops.defender.git\n"
-        f"  ansible-playbook {PLAYBOOK}"
-    )
+    print(f"The alerts are in {place}/alerts.jsonl:\n{count} lines, each an alert just as the API sent it.\n")
+    print((_NEXT_REAL if is_real else _NEXT_MOCK).format(place=place, playbook=PLAYBOOK))
+
+
+_NEXT_MOCK = """\
+Next, the same with your own tenant. This says where to get what is in <>:
+https://github.com/secops-defender/secops.defender#first-use-with-a-real-tenant
+
+  export WDATP_TENANT_ID=<directory (tenant) ID>
+  export WDATP_CLIENT_ID=<application (client) ID>
+  read -rs WDATP_CLIENT_SECRET && export WDATP_CLIENT_SECRET  # paste its value, Enter
+  python3 tools/demo.py
+
+Or in your own Ansible, with requests and msal beside it, and the same variables:
+
+  ansible-galaxy collection install \\
+    git+https://github.com/secops-defender/secops.defender.git
+  ansible-playbook {playbook}"""
+
+_NEXT_REAL = """\
+The credential (with its secret) and the state are there too; only you can read
+them. Run this again, and it fetches what is new. To be rid of all of it:
+
+  rm -r {place}
+
+Next, in your own Ansible, with requests and msal beside it (it uses ~/wdatp):
+
+  ansible-galaxy collection install \\
+    git+https://github.com/secops-defender/secops.defender.git
+  ansible-playbook {playbook}"""
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
