@@ -27,3 +27,5 @@ def one_ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
                 return
             following = pool.submit(next, iterator, end)
             yield item  # type: ignore[misc]
+            # Or it would stay in memory while the next is waited for.
+            del item

@@ -51,12 +51,7 @@ class ApiAsker:
 
     def _is_ours(self, url: str) -> bool:
         """Our token goes to the API's own address and nowhere else."""
-        link, own = urlsplit(url), urlsplit(self.client.connection.target.api_url)
-        return (link.scheme, link.netloc.lower(), link.path.lower()) == (
-            own.scheme,
-            own.netloc.lower(),
-            self.source.path.lower(),
-        )
+        return _address(url) == _address(self.client.connection.target.api_url + self.source.path)
 
     def _get(self, params: Params) -> Answer:
         for _number in range(_BROKEN_TRIES - 1):
@@ -74,3 +69,8 @@ class ApiAsker:
 
     def _event(self, raw: bytes, fields: Fields) -> Event | None:
         return self.source.event(raw, fields) if self.source.is_wanted(fields) else None
+
+
+def _address(url: str) -> tuple[str, str | None, int, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 443, parts.path.rstrip("/").lower()

@@ -167,8 +167,8 @@ def _say_once(source: Source, wanted: PullOptions, context: Context) -> None:
     _size, warning = page_size_of(wanted.page_size, source)
     if warning:
         context.warn(warning)
-    if source.retirement:
-        context.warn(f"{source.retirement.note}; use the API {source.retirement.successor} instead of {source.name}.")
+    if source.warning:
+        context.warn(source.warning)
 
 
 class _Run:
@@ -300,6 +300,8 @@ class _Stream:
             for batch in batches:
                 if not self._keep(batch.events, batch.moves_cursor) or not self.run.has_budget():
                     return False
+                # Or they would stay in memory while the next batch is waited for.
+                batch.events.clear()
         return True
 
     def _window(self, now: int) -> Span:

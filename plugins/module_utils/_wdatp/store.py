@@ -35,7 +35,7 @@ _PRAGMAS = (
     "page_size=16384",
     "journal_mode=WAL",
     "synchronous=FULL",
-    "cache_size=-8000",
+    "cache_size=-2000",
     "temp_store=MEMORY",
     # In pages: a batch's events are gone from the outbox again before many of them are copied into the database.
     "wal_autocheckpoint=4000",
