@@ -63,6 +63,19 @@ def text_of(value: Any) -> str:
         return value
 
 
+def value_of(raw: bytes) -> Any:
+    """A row as values, for people and playbooks. Lenient where the scanner is: a row that was kept can be shown."""
+    return json.loads(raw.decode("utf-8", "replace"), strict=False, parse_int=_int)
+
+
+def _int(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        # Python refuses thousands of digits.
+        return text
+
+
 def parse_page(body: bytes, place: str, first_line: Callable[[bytes], str], make: Make) -> Page:
     """The rows of `{"value": [...]}`, of a bare array, or of a lone object. TransportError where it is no such JSON."""
     try:
@@ -123,23 +136,31 @@ class _Reader:
         """The members one by one, so that the array is walked where it stands and not built as a whole."""
         text, others, has_list = self.text, {}, False
         end = self._skip(start + 1)
-        while text[end] != "}":
+        is_more = text[end] != "}"
+        while is_more:
             if text[end] != '"':
                 raise ValueError("a member's name is missing")
             name, end = scanstring(text, end + 1, False)
             end = self._expect(":", end)
-            if name == "value" and text[end] == "[" and not has_list:
+            if name == "value" and text[end] == "[":
                 has_list, end = True, self._array(end)
             else:
                 others[name], end = _scan(text, end)
             end = self._skip(end)
-            if text[end] != "}":
+            is_more = text[end] != "}"
+            if is_more:
                 end = self._expect(",", end)
         self._expect_end(end + 1)
         if not has_list:
             return self._lone_object(start, end + 1, others)
         link, total = others.get("@odata.nextLink"), others.get("@odata.count")
-        return Page(self.events, self.rows, link or None, int(total) if total is not None else None)
+        is_number = isinstance(total, str) and total.isascii() and total.isdigit()
+        return Page(
+            self.events,
+            self.rows,
+            text_of(link) or None if isinstance(link, str) else None,
+            int(total) if is_number else None,
+        )
 
     def _lone_object(self, start: int, end: int, fields: Fields) -> Page | None:
         """The alert exporter's oldest samples show one object without brackets."""

@@ -9,7 +9,6 @@ tenant or one destination lacks or breaks holds up no other.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from .errors import WdatpError
 from .formats import one_line
 from .ledger import DUPLICATES, Ledger, Verdict
 from .outbox import Outbox
-from .page import CONTENT, Event
+from .page import CONTENT, Event, value_of
 from .paging import Walk
 from .pulloptions import PullOptions, page_size_of, pull_options
 from .redact import Redactor
@@ -211,7 +210,7 @@ class _Run:
             self.outbox.flush()
         report.pending = self.outbox.pending()
         report.destinations = self.outbox.to_list()
-        report.events = [json.loads(raw) for raw in self.returned]
+        report.events = [value_of(raw) for raw in self.returned]
         return report
 
     def _transport(self, connection: Connection) -> Transport:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from .asker import ApiAsker
 from .client import Client
 from .config import Connection, resolve
 from .errors import OptionError
-from .page import Event
+from .page import Event, value_of
 from .paging import Key, Walk, key_of
 from .pull import Context
 from .pulloptions import wanted_of
@@ -39,7 +38,7 @@ def recent(queries: Sequence[Mapping[str, Any]], context: Context) -> list[dict[
     found: list[Event] = []
     for options, connection in asked:
         found = _newest([*found, *_of_tenant(options, connection, limit, context)], limit)
-    return [json.loads(event.raw) for event in _within(found, max_bytes)]
+    return [value_of(event.raw) for event in _within(found, max_bytes)]
 
 
 def _of_tenant(options: Mapping[str, Any], connection: Connection, limit: int, context: Context) -> list[Event]:
