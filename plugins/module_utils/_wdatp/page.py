@@ -154,12 +154,11 @@ class _Reader:
         if not has_list:
             return self._lone_object(start, end + 1, others)
         link, total = others.get("@odata.nextLink"), others.get("@odata.count")
-        is_number = isinstance(total, str) and total.isascii() and total.isdigit()
         return Page(
             self.events,
             self.rows,
             text_of(link) or None if isinstance(link, str) else None,
-            int(total) if is_number else None,
+            int(total) if isinstance(total, str) and total.isdecimal() else None,
         )
 
     def _lone_object(self, start: int, end: int, fields: Fields) -> Page | None:
