@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from .client import Client, first_line
@@ -43,7 +43,7 @@ class ApiAsker:
         if not self._is_ours(url):
             return None
         try:
-            return self._answer(self.client.get_url(url))
+            return self._read(lambda: self.client.get_url(url))
         except ApiError as error:
             if error.status in _REFUSED:
                 return None
@@ -51,17 +51,24 @@ class ApiAsker:
 
     def _is_ours(self, url: str) -> bool:
         """Our token goes to the API's own address and nowhere else."""
-        return _address(url) == _address(self.client.connection.target.api_url + self.source.path)
+        try:
+            link = _address(url)
+        except ValueError:
+            return False
+        return link == _address(self.client.connection.target.api_url + self.source.path)
 
     def _get(self, params: Params) -> Answer:
+        return self._read(lambda: self.client.get(params))
+
+    def _read(self, ask: Callable[[], Reply]) -> Answer:
         for _number in range(_BROKEN_TRIES - 1):
             try:
-                return self._answer(self.client.get(params))
+                return self._answer(ask())
             except TransportError as error:
                 if error.code != "network.not_json":
                     raise
                 self.client.transport.counters.retried += 1
-        return self._answer(self.client.get(params))
+        return self._answer(ask())
 
     def _answer(self, reply: Reply) -> Answer:
         page = parse_page(reply.body, reply.place, first_line, self._event)
