@@ -17,12 +17,14 @@ import os
 import signal
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType
 
-from common import LOCAL, Result, ToolError, checkout_files, digest, stop_children, stopping
+from common import LOCAL, Result, ToolError, checkout_files, digest, require_venv_module, stop_children, stopping
 from gates import GATES, Gate, Options, Report, Skipped, choose
+from pythons import own_python
 
 _STAMPS = LOCAL / "stamps"
 
@@ -79,6 +81,9 @@ def _run_gate(gate: Gate, options: Options, board: Board) -> None:
         return
     except ToolError as error:
         report = Report(Result(1, str(error)), 0, 1)
+    except Exception:
+        # In a thread it would be lost, and with it the gate.
+        report = Report(Result(1, traceback.format_exc()), 0, 1)
     if stopping():
         return
     board.add(gate, report, time.monotonic() - started)
@@ -103,7 +108,7 @@ def _arguments(arguments: list[str]) -> tuple[argparse.Namespace, tuple[str, ...
     parser.add_argument("--fast", action="store_true", help="only the quick ones: what to run before a commit")
     parser.add_argument("--all", action="store_true", help="those too whose inputs have not changed since they passed")
     parser.add_argument("--jobs", type=int, default=2, help="how many gates run at a time (default: 2)")
-    parser.epilog = "Arguments after -- go to pytest: tools/check.py unit -- -k walker -x"
+    parser.epilog = "Arguments after -- go to pytest: tools/check.py unit -- -k paging -x"
     return parser.parse_args(own), tuple(pytest_args)
 
 
@@ -115,6 +120,7 @@ def _print_gates() -> int:
 
 def _check(wanted: argparse.Namespace, pytest_args: tuple[str, ...]) -> int:
     gates = choose(wanted.gates, wanted.fast)
+    require_venv_module(own_python())
     options = Options(pytest_args, live=len(gates) == 1 and bool(wanted.gates))
     board = Board()
     # CI proves everything; a person who names a gate wants it run.

@@ -59,16 +59,19 @@ def run(
         raise ToolError("stopped")
     # A file, not a pipe: a pipe would stay open for as long as something the command started lives on.
     with tempfile.TemporaryFile("w+", errors="replace") as output:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=cwd,
+                env=None if env is None else dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise ToolError(f"{command[0]} is not there. Install it, then run this command again.") from None
         _children.add(process)
         try:
             process.wait(timeout)
@@ -187,9 +190,13 @@ def ensure_venv(name: str, requirements: Path, python: str | Path = sys.executab
     return venv
 
 
-def _make_venv(venv: Path, requirements: Path, python: str | Path) -> None:
+def require_venv_module(python: str | Path) -> None:
     if not run([python, "-c", "import venv, ensurepip"]).ok:
         raise ToolError(_VENV_HINT.format(python=python))
+
+
+def _make_venv(venv: Path, requirements: Path, python: str | Path) -> None:
+    require_venv_module(python)
     shutil.rmtree(venv, ignore_errors=True)
     must([python, "-m", "venv", venv], user_env())
     must([venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--requirement", requirements], user_env())

@@ -116,11 +116,35 @@ def test_a_real_tenants_settings_do_not_reach_the_gates(monkeypatch: pytest.Monk
 
 def test_a_python_that_does_not_start_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as pyenv's stand-in for a version that is not switched on."""
-    shim = tmp_path / "python3.99"
-    shim.write_text("#!/bin/sh\nexit 127\n")
-    shim.chmod(0o755)
+    _fake_python(tmp_path / "python3.99", "exit 127")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert pythons.find_python(["3.99"]) is None
+
+
+def _fake_python(path: Path, answer: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{answer}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_without_venv_is_a_sentence(going: None, tmp_path: Path) -> None:
+    python = _fake_python(tmp_path / "python", "exit 1")
+    with pytest.raises(common.ToolError, match="apt-get install python3-venv"):
+        common.require_venv_module(python)
+
+
+def test_a_missing_program_is_a_sentence(going: None) -> None:
+    with pytest.raises(common.ToolError, match="no-such-program is not there"):
+        common.run(["no-such-program"])
+
+
+def test_a_gate_that_breaks_has_failed(going: None) -> None:
+    def broken(options: gates.Options) -> gates.Report:
+        raise ZeroDivisionError("oops")
+
+    board = check.Board()
+    check._run_gate(gates.Gate("broken", "", broken), gates.Options(), board)
+    assert (board.passed, board.failed) == (0, 1)
 
 
 def test_a_changed_file_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
