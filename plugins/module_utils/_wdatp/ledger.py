@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Optional
 
@@ -23,11 +24,6 @@ class Verdict(NamedTuple):
     kind: str
     is_written: bool
     entry: Entry
-
-
-def content_number(event: Event) -> int:
-    """The content without the update time, so that an alert that was only touched is told from one that changed."""
-    return number_of(event.raw.replace(event.version.encode("utf-8", "surrogatepass"), b""))
 
 
 def _all(known: Known, version: int, content: int | None) -> bool:
@@ -56,12 +52,14 @@ POLICIES: dict[str, Callable[[Known, int, int | None], bool]] = {
 
 
 class Ledger:
-    """Judges events. `look_up`: ids -> what is known of them."""
+    """Judges events. `look_up`: ids -> what is known of them. `time_field`: where an event says when it was updated."""
 
-    def __init__(self, look_up: Callable[[list[int]], dict[int, Known]], updates: str) -> None:
+    def __init__(self, look_up: Callable[[list[int]], dict[int, Known]], updates: str, time_field: str) -> None:
         self._look_up = look_up
         self._is_written = POLICIES[updates]
         self._keeps_content = updates == "changed"
+        # Case does not count: see the alert exporter.
+        self._time = re.compile(rf'"{time_field}"\s*:\s*"([^"]*)"'.encode(), re.IGNORECASE)
 
     def judge(self, events: list[Event]) -> Iterable[Verdict]:
         """One verdict for each event, in order; of an event that comes twice the second is a duplicate."""
@@ -69,7 +67,7 @@ class Ledger:
         known = self._look_up(numbers)
         for number, event in zip(numbers, events):
             version = version_number(event)
-            content = content_number(event) if self._keeps_content else None
+            content = self._content_number(event) if self._keeps_content else None
             before = known.get(number)
             entry = (number, version, content)
             if before is None:
@@ -83,3 +81,11 @@ class Ledger:
                 if version > before.newest:
                     known[number] = Known(before.versions, version, content)
                 yield Verdict(event, UPDATED, is_written, entry)
+
+    def _content_number(self, event: Event) -> int:
+        """The content without the update time, so that an alert that was only touched is told from one that changed.
+
+        Only in its own field: an alert that was just created has the same time in others, and keeps it there.
+        """
+        version = event.version.encode("utf-8", "surrogatepass")
+        return number_of(self._time.sub(lambda match: b"" if match[1] == version else match[0], event.raw))

@@ -274,7 +274,7 @@ class _Stream:
         }
         self.number = run.store.stream(run.job, connection.identity.tenant_id, run.source.name)
         self.cursor = run.store.cursor(self.number, run.options.filter_key)
-        self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates)
+        self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, run.source.time_field)
         self.moves_cursor = True
 
     def pull(self) -> None:

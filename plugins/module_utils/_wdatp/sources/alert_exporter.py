@@ -36,6 +36,7 @@ class AlertExporter(Source):
     # Access comes with the portal's SIEM page, not with a role.
     roles = ()
     resource_name = "the Defender portal's SIEM integration"
+    time_field = "LastProcessedTimeUtc"
     # No maximum is documented; this bounds the memory that one answer takes.
     page_limit = 10_000
     page_default = 2_000
@@ -71,7 +72,7 @@ class AlertExporter(Source):
         event_id = _field(fields, "FullId") or ":".join(
             filter(None, (_field(fields, name) for name in ("AlertId", "IocUniqueId", "AlertPart")))
         )
-        return event_id, _field(fields, "LastProcessedTimeUtc")
+        return event_id, _field(fields, self.time_field)
 
 
 def _field(fields: Fields, name: str) -> str:

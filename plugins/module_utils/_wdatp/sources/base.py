@@ -66,6 +66,8 @@ class Source(ABC):
     roles: ClassVar[tuple[str, ...]]
     resource_name: ClassVar[str]
     headers: ClassVar[Mapping[str, str]] = {}
+    # Where a row says when it was updated.
+    time_field: ClassVar[str]
     # The most rows that one answer holds, and how many are asked for unless told otherwise.
     page_limit: ClassVar[int]
     page_default: ClassVar[int]
@@ -173,7 +175,6 @@ class Source(ABC):
 class ODataSource(Source):
     """The APIs that speak OData: $filter, $top, $skip."""
 
-    time_field: ClassVar[str]
     created_field: ClassVar[str]
     expand_field: ClassVar[str] = ""
 
