@@ -184,18 +184,27 @@ class Store:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
             return sqlite3.connect(self.path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
         if not os.path.exists(self.path):
-            return sqlite3.connect(":memory:", isolation_level=None)
-        uri = f"file:{self.path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=ro"
-        # Without the right to write beside it SQLite can't read a WAL database, unless it is told that nobody writes.
-        if not os.access(os.path.dirname(self.path), os.W_OK) and not os.path.exists(self.path + "-wal"):
-            uri += "&immutable=1"
-        return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+            return _nothing()
+        # A log that a killed run left is read, and left for the next run. Where there is none, SQLite makes one beside
+        # the database even to read it, and takes it away again only if it might write.
+        mode = "ro" if os.path.exists(self.path + "-wal") else "rw"
+        # Without the right to do that it can't read at all, unless it is told that nobody writes.
+        if mode == "rw" and not os.access(os.path.dirname(self.path), os.W_OK):
+            mode = "ro&immutable=1"
+        place = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        db = sqlite3.connect(f"file:{place}?mode={mode}", uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+        db.execute("PRAGMA query_only=1")
+        return db
 
     def _check(self) -> None:
         db = self._db
         version, tables = _one(db, "PRAGMA user_version"), _one(db, "SELECT count(*) FROM sqlite_master")
         if tables == 0:
-            if not self.read_only:
+            if self.read_only:
+                # A run was killed before it had made them.
+                db.close()
+                db = self._db = _nothing()
+            else:
                 for pragma in _PRAGMAS:
                     db.execute("PRAGMA " + pragma)
             db.executescript(
@@ -370,6 +379,11 @@ class Store:
         self._db.execute(
             "DELETE FROM batch WHERE job=? AND id<=(SELECT min(acked) FROM destination WHERE job=?)", (job, job)
         )
+
+
+def _nothing() -> sqlite3.Connection:
+    """What check mode looks at where there is no store yet."""
+    return sqlite3.connect(":memory:", isolation_level=None)
 
 
 def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
