@@ -41,13 +41,20 @@ def _raw(batch: Outgoing) -> bytes:
 
 
 def _envelope(batch: Outgoing) -> bytes:
-    common = json.dumps({**batch.origin, "received_at": batch.received_at}, ensure_ascii=False)[1:-1]
+    common = _text({**batch.origin, "received_at": batch.received_at})[1:-1]
     found = []
     for number, (event_id, line) in enumerate(zip(batch.ids, batch.lines.split(b"\n"))):
-        own = f'"event_id": {json.dumps(event_id, ensure_ascii=False)}, "sequence": {batch.first_sequence + number}'
-        head = f'{{"wdatp": {{{common}, {own}}}, "alert": '.encode("utf-8", "surrogatepass")
-        found.append(head + line + b"}\n")
+        own = b'"event_id": %b, "sequence": %d' % (_text(event_id), batch.first_sequence + number)
+        found.append(b'{"wdatp": {%b, %b}, "alert": %b}\n' % (common, own, line))
     return b"".join(found)
+
+
+def _text(value: object) -> bytes:
+    """JSON in UTF-8; in ASCII where UTF-8 can't hold it, as half of a surrogate pair."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
 
 
 RENDER: dict[str, Callable[[Outgoing], bytes]] = {"raw": _raw, "envelope": _envelope}

@@ -308,7 +308,7 @@ class _Stream:
         since, until = options.window(now)
         if since is None:
             start = now - options.initial_lookback if self.cursor is None else self.cursor.ticks - options.overlap
-            return Span(start, until)
+            return Span(max(0, start), until)
         # A window behind a gap must not carry the cursor over it.
         self.moves_cursor = self.cursor is None or since <= self.cursor.ticks
         return Span(since, until)

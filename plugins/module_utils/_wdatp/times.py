@@ -73,13 +73,16 @@ def parse_duration(text: str, option: str) -> int:
 
 
 def parse_moment(text: str, now: int, option: str) -> int:
-    """Ticks of an RFC 3339 time, or of a duration back from `now` (ticks). OptionError names the option."""
+    """Ticks of an RFC 3339 time, or of a duration back from `now` (ticks). OptionError names the option.
+
+    Never before 1970: no alert is that old, and no calendar goes back as far as a duration can.
+    """
     try:
-        return parse_time(text.strip())
+        return max(0, parse_time(text.strip()))
     except ValueError:
         pass
     try:
-        return now - parse_duration(text, option)
+        return max(0, now - parse_duration(text, option))
     except OptionError:
         raise OptionError(
             f"{option}: {text!r} is neither a time nor a duration.",
