@@ -283,7 +283,7 @@ Or in your own Ansible, with requests and msal beside it, and the same variables
 
   ansible-galaxy collection install \\
     git+https://github.com/secops-defender/secops.defender.git
-  ansible-playbook {playbook}"""
+  ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ansible-playbook {playbook}"""
 
 _NEXT_REAL = """\
 The credential (with its secret) and the state are there too; only you can read
@@ -295,7 +295,7 @@ Next, in your own Ansible, with requests and msal beside it (it uses ~/wdatp):
 
   ansible-galaxy collection install \\
     git+https://github.com/secops-defender/secops.defender.git
-  ansible-playbook {playbook}"""
+  ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ansible-playbook {playbook}"""
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
