@@ -13,6 +13,7 @@ from .errors import ApiError, TransportError
 from .page import Event, Fields, parse_page
 from .paging import Answer
 from .sources.base import Params, Source, Span
+from .times import DAY
 from .transport import Reply
 
 # An answer that is cut off or overwritten on its way is asked for again at once, so many times.
@@ -25,6 +26,8 @@ class ApiAsker:
     def __init__(self, client: Client, source: Source) -> None:
         self.client = client
         self.source = source
+        # False: one try, no waiting.
+        self.is_patient = True
 
     def server_now(self) -> int:
         return self.client.transport.server_now()
@@ -39,11 +42,26 @@ class ApiAsker:
     def newest(self, span: Span, top: int) -> Answer:
         return self._get(self.source.newest_params(span, top))
 
+    def answers(self) -> bool:
+        """Whether the API answers a question that no alert can spoil: for those of tomorrow."""
+        tomorrow = Span(self.server_now() + DAY, None)
+        try:
+            self.client.get(self.source.newest_params(tomorrow, 1), self._retries)
+        except ApiError as error:
+            return error.status < 500 and error.status != 429
+        except TransportError:
+            return False
+        return True
+
+    @property
+    def _retries(self) -> int | None:
+        return None if self.is_patient else 0
+
     def link(self, url: str) -> Answer | None:
         if not self._is_ours(url):
             return None
         try:
-            return self._read(lambda: self.client.get_url(url))
+            return self._read(lambda: self.client.get_url(url, (), self._retries))
         except ApiError as error:
             if error.status in _REFUSED:
                 return None
@@ -58,10 +76,10 @@ class ApiAsker:
         return link == _address(self.client.connection.target.api_url + self.source.path)
 
     def _get(self, params: Params) -> Answer:
-        return self._read(lambda: self.client.get(params))
+        return self._read(lambda: self.client.get(params, self._retries))
 
     def _read(self, ask: Callable[[], Reply]) -> Answer:
-        for _number in range(_BROKEN_TRIES - 1):
+        for _number in range(_BROKEN_TRIES - 1 if self.is_patient else 0):
             try:
                 return self._answer(ask())
             except TransportError as error:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from .errors import ApiError
+from .errors import ApiError, TransportError, WdatpError
 from .page import Event
 from .sources.base import EVERYTHING, Part, Source, Span
 from .times import SECOND, format_time, now_ticks
@@ -34,6 +34,8 @@ from .times import SECOND, format_time, now_ticks
 _END_SLACK = 2 * SECOND
 # Answers in a row that lead on by link and hold nothing; no service means it seriously beyond.
 _EMPTY_LINKS = 100
+# More bad slices in one walk mean that something else is wrong.
+MOST_BAD_SLICES = 20
 # Spans shorter than this are doubled quickly, so that quiet years cost few requests.
 _GROWTH = 4
 
@@ -62,13 +64,28 @@ class Asker(Protocol):
 
     def server_now(self) -> int: ...
 
+    def answers(self) -> bool:
+        """Whether the API answers at all, apart from what a span may hold."""
+
+    # Whether a question is tried again and again before it fails.
+    is_patient: bool
+
+
+class BadSlice(NamedTuple):
+    """A moment that can't be read, and why."""
+
+    span: Span
+    error: WdatpError
+
 
 class Batch(NamedTuple):
     """Events to keep, oldest first. Everything before the last one's time has been handed over by then."""
 
     events: list[Event]
     # False: after a partial answer, the cursor has to stay where it is.
-    moves_cursor: bool
+    moves_cursor: bool = True
+    # Everything of it may be missing: to be noted before the cursor passes it.
+    bad: BadSlice | None = None
 
 
 def key_of(event: Event) -> Key:
@@ -78,7 +95,8 @@ def key_of(event: Event) -> Key:
 class Walk:
     """Iterating yields batches until the window is drained."""
 
-    def __init__(self, source: Source, asker: Asker, window: Span, page_size: int) -> None:
+    def __init__(self, source: Source, asker: Asker, window: Span, page_size: int, avoid: Sequence[Span] = ()) -> None:
+        """`avoid`: spans that are known to be unreadable, oldest first; the walk leaves them out."""
         self.source = source
         self.asker = asker
         self.window = window
@@ -87,6 +105,8 @@ class Walk:
         # The largest answer so far: a smaller one can't have been cut.
         self.largest = 0
         self.is_partial = False
+        self.bad_slices = 0
+        self._avoid = list(avoid)
         # Everything before this moment has been handed over, and of the moment itself these.
         self._low = window.low
         self._known: set[Key] = set()
@@ -95,6 +115,8 @@ class Walk:
         # The end as far as it is known, and the time at which an open walk has caught up.
         self._end = window.high
         self._catch_up_at = 0
+        # The end of the shortest span that is known to fail.
+        self._suspect = 0
         self._is_drained = False
 
     def __iter__(self) -> Iterator[Batch]:
@@ -103,8 +125,17 @@ class Walk:
 
     def _step(self) -> Iterator[Batch]:
         """One question, and what follows from its answer."""
+        while self._avoid and (self._avoid[0].high or 0) < self._low:
+            del self._avoid[0]
+        if self._avoid and self._avoid[0].low <= self._low:
+            self._go_behind(self._avoid[0])
+            return
         span = Span(self._low, self._slice_end())
-        answer = self._ask(span)
+        try:
+            answer = self._ask(span)
+        except (ApiError, TransportError) as error:
+            yield from self._unreadable(span, error)
+            return
         self._note_end(answer)
         inside = self._inside(answer, span)
         if self._is_whole(answer):
@@ -130,17 +161,61 @@ class Walk:
         self._low = inside[-1].ticks
         self._known = {key_of(event) for event in inside if event.ticks == self._low}
         # Rows that come oldest first need no short spans.
-        self._width = None
+        self._width = None if self.asker.is_patient else self._search_width()
         # A walk to "now" ends there, also where alerts come faster than they can be read.
         self._is_drained = self.window.high is None and self._low > self._catch_up_at
 
     def _cross_moment(self, span: Span) -> Iterator[Batch]:
         end = self._low + self.source.grain - 1
-        yield from self._moment(Span(self._low, end), self._known)
-        self._go_behind(Span(self._low, end) if span.high is None or span.high > end else span)
-        if self.source.grain > 1:
-            # The next question reaches back into this moment a little: begin as short as possible.
-            self._width = self.source.grain
+        moment = Span(self._low, end) if span.high is None or span.high > end else span
+        try:
+            yield from self._moment(Span(self._low, end), self._known)
+        except (ApiError, TransportError) as error:
+            yield self._set_aside(moment, error)
+        self._go_behind(moment)
+        self._width = self._width_behind_moment(self._width)
+
+    def _width_behind_moment(self, width: int | None) -> int | None:
+        """Where a question reaches back a little, the next one begins as short as possible."""
+        return self.source.grain if self.source.grain > 1 else width
+
+    def _unreadable(self, span: Span, error: WdatpError) -> Iterator[Batch]:
+        """A question that keeps failing: shorter spans, until the bad moment is found and put aside."""
+        if not self._is_about_data(error):
+            raise error
+        if self._is_moment(span):
+            yield self._set_aside(span, error)
+            self._go_behind(span)
+            return
+        if self.asker.is_patient and not self.asker.answers():
+            # The service is down as a whole.
+            raise error
+        # From here on to the bad moment each second question fails: no waiting for it.
+        self.asker.is_patient = False
+        self._fix_end()
+        self._suspect = self._end or 0 if span.high is None else span.high
+        self._width = self._search_width()
+
+    def _search_width(self) -> int | None:
+        """Half of the way to the end of the span that failed."""
+        if self._low > self._suspect:
+            # It has been read after all.
+            self.asker.is_patient = True
+            return None
+        return max(self.source.grain, (self._suspect - self._low + 1) // 2)
+
+    def _set_aside(self, span: Span, error: WdatpError) -> Batch:
+        self.bad_slices += 1
+        if not self._is_about_data(error) or self.bad_slices > MOST_BAD_SLICES or not self.asker.answers():
+            raise error
+        self.asker.is_patient = True
+        self._width = self._width_behind_moment(None)
+        return Batch([], not self.is_partial, BadSlice(span, error))
+
+    @staticmethod
+    def _is_about_data(error: WdatpError) -> bool:
+        """Whether it may be the fault of what the span holds, and not of the way to the service or our rights."""
+        return error.code in ("api.unavailable", "api.crowded_moment", "network.not_json", "network.broken")
 
     def _go_behind(self, span: Span) -> None:
         if self._is_last(span):
@@ -214,22 +289,27 @@ class Walk:
     # --- spans -----------------------------------------------------------------------------------------------------
 
     def _slice_end(self) -> int | None:
-        if self._width is None:
-            return self.window.high
-        grain = self.source.grain
-        end = (self._low + self._width - 1) // grain * grain + grain - 1
-        return end if self._end is None else min(end, max(self._low, self._end))
+        ends = [self.window.high]
+        if self._width is not None:
+            grain = self.source.grain
+            ends.append((self._low + self._width - 1) // grain * grain + grain - 1)
+            ends.append(None if self._end is None else max(self._low, self._end))
+        if self._avoid:
+            ends.append(self._avoid[0].low - 1)
+        return min((end for end in ends if end is not None), default=None)
 
     def _note_end(self, answer: Answer) -> None:
         """An open window ends at the server's time, or at the newest row that it gives."""
         if self.window.high is not None:
             return
-        newest = max((event.ticks for event in answer.events), default=0)
+        self._fix_end()
+        self._end = max(self._end or 0, *(event.ticks for event in answer.events), 0)
+
+    def _fix_end(self) -> None:
         if self._end is None:
             self._end = self.asker.server_now() + _END_SLACK
             # Whichever clock is ahead: a server's wrong Date must not end the walk early.
             self._catch_up_at = max(self._end, now_ticks() + _END_SLACK)
-        self._end = max(self._end, newest)
 
     def _is_last(self, span: Span) -> bool:
         return span.high is None or span.high == self.window.high or (self._end is not None and span.high >= self._end)
@@ -239,9 +319,13 @@ class Walk:
 
     def _wider(self, answer: Answer) -> int | None:
         width = self._width
-        if width is None or answer.rows * 2 > self.full:
+        if width is not None and answer.rows * 2 <= self.full:
+            width *= _GROWTH if answer.rows * _GROWTH < self.full else 2
+        if self.asker.is_patient:
             return width
-        return width * (_GROWTH if answer.rows * _GROWTH < self.full else 2)
+        # On the way to a bad moment, a longer span than half of the way would fail again.
+        search = self._search_width()
+        return search if width is None or search is None else min(width, search)
 
     def _narrower(self, span: Span, inside: list[Event]) -> int:
         """How long a span is whose answer is likely whole: half of the time that this full one covers.

@@ -26,7 +26,7 @@ from .formats import one_line
 from .ledger import DUPLICATES, Ledger, Verdict
 from .outbox import Outbox
 from .page import CONTENT, Event, value_of
-from .paging import Walk
+from .paging import MOST_BAD_SLICES, BadSlice, Walk
 from .pulloptions import PullOptions, page_size_of, pull_options
 from .redact import Redactor
 from .sources.base import Source, Span
@@ -61,6 +61,7 @@ class StreamReport:
     # Events that a real run would have written, in check mode too.
     chosen: int = 0
     complete: bool = False
+    quarantined: int = 0
     before: str | None = None
     after: str | None = None
     lag_seconds: int | None = None
@@ -83,7 +84,7 @@ class StreamReport:
             "requests": self.counters.requests,
             "throttled": self.counters.throttled,
             "retried": self.counters.retried,
-            "quarantined": 0,
+            "quarantined": self.quarantined,
             "error": self.error.to_dict() if self.error else None,
         }
 
@@ -283,21 +284,47 @@ class _Stream:
         # Entra ID's answer also tells Microsoft's time, by which the window is computed.
         self.client.auth.token()
         window = self._window(self.transport.server_now())
-        size, _warning = page_size_of(self.options.page_size, run.source)
-        walk = Walk(run.source, ApiAsker(self.client, run.source), window, size)
         began = now_ticks()
         try:
+            is_mended = self._retry_quarantined()
+            walk = self._walk(window, avoid=[Span(*span) for span in self._quarantined()])
             drained = run.has_budget() and self._drain(walk)
-            report.complete = drained and not walk.is_partial
+            report.complete = drained and is_mended and not walk.is_partial and not walk.bad_slices
         finally:
+            report.quarantined = len(self._quarantined())
             report.after = self.cursor.value if self.cursor else None
             report.lag_seconds = self._lag(began)
 
-    def _drain(self, walk: Walk) -> bool:
+    def _walk(self, window: Span, avoid: Sequence[Span] = ()) -> Walk:
+        size, _warning = page_size_of(self.options.page_size, self.run.source)
+        return Walk(self.run.source, ApiAsker(self.client, self.run.source), window, size, avoid)
+
+    def _quarantined(self) -> list[tuple[int, int]]:
+        return self.run.store.quarantined(self.number, self.options.filter_key)
+
+    def _retry_quarantined(self) -> bool:
+        """What earlier runs could not read, once more and without waiting; False where something still can't be."""
+        spans = self._quarantined()
+        mended = [span for span in spans[:MOST_BAD_SLICES] if self._is_readable(Span(*span))]
+        return len(mended) == len(spans)
+
+    def _is_readable(self, span: Span) -> bool:
+        walk = self._walk(span)
+        walk.asker.is_patient = False
+        if not self.run.has_budget() or not self._drain(walk, moves_cursor=False) or walk.bad_slices:
+            return False
+        if not self.run.context.check_mode:
+            with self.run.store.transaction():
+                self.run.store.release(self.number, self.options.filter_key, span.low)
+        return True
+
+    def _drain(self, walk: Walk, moves_cursor: bool = True) -> bool:
         """Every batch of the walk; False where a budget ended before it."""
         with closing(one_ahead(walk)) as batches:
             for batch in batches:
-                if not self._keep(batch.events, batch.moves_cursor) or not self.run.has_budget():
+                if batch.bad:
+                    self._set_aside(batch.bad)
+                if not self._keep(batch.events, batch.moves_cursor and moves_cursor) or not self.run.has_budget():
                     return False
                 # Or they would stay in memory while the next batch is waited for.
                 batch.events.clear()
@@ -320,6 +347,20 @@ class _Stream:
         if self.cursor is None:
             return None
         return max(0, (self.transport.server_now() - self.cursor.ticks) // SECOND)
+
+    def _set_aside(self, bad: BadSlice) -> None:
+        """Notes what can't be read before anything behind it is kept."""
+        moment = format_time(bad.span.low)
+        self.run.context.warn(
+            f"{self.report.organization or self.report.tenant_id}: the alerts of {moment} can't be read and were put"
+            f" aside; each run tries them again. {bad.error.message}"
+        )
+        if self.run.context.check_mode:
+            return
+        store, key = self.run.store, self.options.filter_key
+        span, why = (bad.span.low, bad.span.high or bad.span.low), (bad.error.code, bad.error.message)
+        with store.transaction():
+            store.quarantine(self.number, key, span, format_time(now_ticks()), why)
 
     # --- a batch ---------------------------------------------------------------------------------------------------
 

@@ -102,5 +102,7 @@ def _is_newest_first(events: list[Event], span: Span, source: Source) -> bool:
 def _all(asker: ApiAsker, source: Source, window: Span, limit: int) -> list[Event]:
     newest: list[Event] = []
     for batch in Walk(source, asker, window, source.page_default):
+        if batch.bad:
+            raise batch.bad.error
         newest = _newest([*newest, *batch.events], limit)
     return newest

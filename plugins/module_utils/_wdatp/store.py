@@ -48,6 +48,9 @@ CREATE TABLE stream (
 CREATE TABLE cursor (
   stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, value TEXT NOT NULL, ticks INTEGER NOT NULL,
   PRIMARY KEY (stream, filter)) WITHOUT ROWID;
+CREATE TABLE quarantine (
+  stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
+  since TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (stream, filter, low)) WITHOUT ROWID;
 CREATE TABLE ledger (
   stream INTEGER NOT NULL, id INTEGER NOT NULL, version INTEGER NOT NULL, content INTEGER, day INTEGER NOT NULL,
   PRIMARY KEY (stream, id, version)) WITHOUT ROWID;
@@ -288,6 +291,24 @@ class Store:
     def set_cursor(self, stream: int, filter_key: str, cursor: Cursor) -> None:
         """Inside a transaction."""
         self._db.execute("REPLACE INTO cursor VALUES (?,?,?,?)", (stream, filter_key, *cursor))
+
+    # --- quarantine ------------------------------------------------------------------------------------------------
+
+    def quarantined(self, stream: int, filter_key: str) -> list[tuple[int, int]]:
+        """The spans of a stream that could not be read yet: (low, high) in ticks, oldest first."""
+        query = "SELECT low, high FROM quarantine WHERE stream=? AND filter=? ORDER BY low"
+        with _explained(self.path):
+            return [(low, high) for low, high in self._db.execute(query, (stream, filter_key))]
+
+    def quarantine(self, stream: int, filter_key: str, span: tuple[int, int], since: str, why: tuple[str, str]) -> None:
+        """Notes a span that can't be read; `why`: code and message. Inside a transaction."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?,?,?)", (stream, filter_key, *span, since, *why)
+        )
+
+    def release(self, stream: int, filter_key: str, low: int) -> None:
+        """A span was read after all. Inside a transaction."""
+        self._db.execute("DELETE FROM quarantine WHERE stream=? AND filter=? AND low=?", (stream, filter_key, low))
 
     # --- the ledger ------------------------------------------------------------------------------------------------
 

@@ -121,13 +121,14 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         bearer: str | None = None,
         retry_status: bool = True,
+        retries: int | None = None,
     ) -> Reply:
-        """The answer, after as many tries as the options allow. TransportError where there is none."""
+        """The answer, after as many tries as `retries` or the options allow. TransportError where there is none."""
         # First of all: it knows what to say where requests is missing.
         session = self.session
         from urllib3.exceptions import MaxRetryError
 
-        retry = self._retry()
+        retry = self._retry(self.options.retries if retries is None else retries)
         while True:
             reply: Reply | None = None
             fault: Exception | None = None
@@ -159,10 +160,9 @@ class Transport:
             return reply
         raise failure.error from fault
 
-    def _retry(self) -> Retry:
+    def _retry(self, total: int) -> Retry:
         from urllib3.util.retry import Retry
 
-        total = self.options.retries
         return Retry(total=total, connect=min(total, _CONNECT_RETRIES), backoff_factor=_BACKOFF_SECONDS)
 
     def _wait(self, retry: Retry, reply: Reply | None) -> float:

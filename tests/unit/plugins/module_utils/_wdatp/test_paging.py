@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import ApiError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Event
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.paging import Answer, Batch, Walk
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.paging import MOST_BAD_SLICES, Answer, Batch, Walk
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.base import Source, Span
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.registry import source_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import SECOND, format_time
@@ -36,11 +36,19 @@ class Service:
     # on, off, foreign (leads elsewhere), repeat, empty_first (an empty page with a link comes first)
     links: str = "off"
     skips: bool = True
+    # Alerts in whose presence every answer fails.
+    poison: frozenset[str] = frozenset()
+    is_down: bool = False
+    is_patient: bool = True
     requests: int = 0
     pages: dict[str, list[Event]] = field(default_factory=dict)
 
     def server_now(self) -> int:
         return NOW
+
+    def answers(self) -> bool:
+        self._count()
+        return not self.is_down
 
     def _events(self, span: Span, extra: Sequence[str]) -> list[Event]:
         low, high = span
@@ -85,6 +93,8 @@ class Service:
 
     def _page(self, events: list[Event], size: int, whole: list[Event]) -> Answer:
         page, rest = events[:size], events[size:]
+        if self.is_down or self.poison & {event.id for event in page}:
+            raise ApiError("The service failed.", code="api.unavailable", status=500)
         if self.order == "shuffled":
             random.Random(len(events)).shuffle(page)
             ticks = [event.ticks for event in page]
@@ -188,18 +198,17 @@ def test_more_ties_than_skip_reaches_are_divided_by_creation() -> None:
     check(service, walk(service, page_size=1000))
 
 
-def test_ties_that_nothing_divides_are_an_error_after_all_that_can_be_read() -> None:
+def test_ties_that_nothing_divides_are_put_aside_after_all_that_can_be_read() -> None:
     moment = NOW - 600 * SECOND
-    rows = rows_of((700, 3)) + [(moment, moment, f"same-{number}") for number in range(1501)]
-    service = Service(rows, GRAPH)
-    seen = []
-    with pytest.raises(ApiError) as caught:
-        for batch in Walk(GRAPH, service, Span(NOW - 86_400 * SECOND, None), 1000):
-            seen += [event.id for event in batch.events]
-    assert caught.value.code == "api.crowded_moment"
-    assert format_time(moment) in caught.value.message
-    # Three before it, a page, and what $skip reaches behind it.
-    assert len(seen) == len(set(seen)) == 3 + 1500
+    rows = rows_of((700, 3), (10, 2)) + [(moment, moment, f"same-{number}") for number in range(1501)]
+    batches = walk(Service(rows, GRAPH), page_size=1000)
+    seen = [event.id for batch in batches for event in batch.events]
+    # Three before it, a page, what $skip reaches behind it, and two after it.
+    assert len(seen) == len(set(seen)) == 3 + 1500 + 2
+    [bad] = [batch.bad for batch in batches if batch.bad]
+    assert bad.error.code == "api.crowded_moment"
+    assert format_time(moment) in bad.error.message
+    assert bad.span == Span(moment, moment)
 
 
 def test_skip_that_is_ignored_ends() -> None:
@@ -207,8 +216,7 @@ def test_skip_that_is_ignored_ends() -> None:
     check(service, walk(service, page_size=10))
     # This service knows no alertCreationTime, so nothing divides the moment.
     service = Service(rows_of((600, 40)), MDE, "desc", skips=False)
-    with pytest.raises(ApiError, match="share the update time"):
-        walk(service, page_size=10)
+    assert [batch.bad.error.code for batch in walk(service, page_size=10) if batch.bad] == ["api.crowded_moment"]
 
 
 def test_time_filter_that_is_ignored_is_an_error() -> None:
@@ -235,7 +243,7 @@ def test_partial_answer_holds_the_cursor() -> None:
 
 
 def test_alert_that_moves_while_the_walk_is_under_way() -> None:
-    """An update takes an alert out of its place; position by number would then skip a row, position by time does not."""
+    """An update takes an alert out of its place: position by number would then skip a row, by time it does not."""
 
     class Moving(Service):
         def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
@@ -280,6 +288,49 @@ def test_rows_without_a_time_are_handed_over() -> None:
 
     service = Timeless(rows_of((50, 3)), GRAPH)
     assert len([event for batch in walk(service) for event in batch.events]) == 3
+
+
+@pytest.mark.parametrize("source", [GRAPH, MDE, EXPORTER], ids=lambda source: source.name)
+@pytest.mark.parametrize("place", ["0-0", "60-8", "3600-0", "8000-3", "9000-2"])
+def test_one_bad_alert_hides_only_those_of_its_moment(source: Source, place: str) -> None:
+    order = "asc" if source.is_ordered else "desc"
+    rows = rows_of((9000, 4), (8000, 11), (7999, 1), (3600, 25), (60, 9), (0, 1))
+    service = Service(rows, source, order, poison=frozenset([place]))
+    batches = walk(service)
+    seen = [event.id for batch in batches for event in batch.events]
+    readable = [name for _ticks, _created, name in rows if name.split("-")[0] != place.split("-")[0]]
+    assert set(readable) <= set(seen)
+    assert len(seen) == len(set(seen))
+    bad = [batch.bad.span for batch in batches if batch.bad]
+    moment = NOW - int(place.split("-")[0]) * SECOND
+    assert any(span.low <= moment <= (span.high or 0) for span in bad)
+    # The alert exporter is asked for a little more than a span, so the neighbouring moments fail as well.
+    assert all(abs(span.low - moment) < 2 * source.grain for span in bad)
+    assert all((span.high or 0) - span.low < source.grain for span in bad)
+    assert service.requests < 400
+    assert service.is_patient
+
+    # What is known to be bad is left out, and costs nothing.
+    again = Service(rows, source, order, poison=frozenset([place]))
+    batches = list(Walk(source, again, Span(NOW - 86_400 * SECOND, None), 10, bad))
+    assert [batch.bad for batch in batches if batch.bad] == []
+    assert set(readable) <= {event.id for batch in batches for event in batch.events}
+
+
+def test_service_that_is_down_is_not_taken_for_a_bad_slice() -> None:
+    service = Service(rows_of((9000, 4), (10, 1)), GRAPH, is_down=True)
+    with pytest.raises(ApiError):
+        walk(service)
+    assert service.requests == 2
+
+
+def test_many_bad_slices_are_an_error() -> None:
+    rows = rows_of(*((1000 - number, 1) for number in range(40)))
+    service = Service(rows, GRAPH, poison=frozenset(name for _ticks, _created, name in rows))
+    batches = iter(Walk(GRAPH, service, Span(NOW - 86_400 * SECOND, None), 10))
+    assert all(next(batches).bad for _number in range(MOST_BAD_SLICES))
+    with pytest.raises(ApiError):
+        next(batches)
 
 
 MOODS = st.builds(
