@@ -140,8 +140,8 @@ options:
       format:
         description:
           - V(raw) is the alert's own JSON text as Microsoft sent it, on one line.
-          - V(envelope) is that text as C(alert) beside C(wdatp), which has the credential, the organization, the tenant,
-            the API, the time of receipt, the event's id and a rising sequence number.
+          - V(envelope) is that text as C(alert) beside C(wdatp), which has the credential, the organization, the
+            tenant, the API, the time of receipt, the event's id and a rising sequence number.
         type: str
         default: raw
         choices:
@@ -224,7 +224,8 @@ pending:
 complete:
   description:
     - Whether everything in the window was fetched.
-    - False where a budget ended the run, where the service itself called its answer partial, or after an error.
+    - False where a budget ended the run, where the service itself called its answer partial, where a moment could not
+      be read (see RV(quarantined)), or after an error.
   returned: always
   type: bool
   sample: true
@@ -264,7 +265,10 @@ retried:
   type: int
   sample: 0
 quarantined:
-  description: How many slices of time could not be read and are still open.
+  description:
+    - How many moments could not be read and are still open, however long ago they were met.
+    - An alert that makes every answer fail hides those that share its update time. They are put aside, the pull goes
+      on, and each run tries them again.
   returned: always
   type: int
   sample: 0
