@@ -277,6 +277,9 @@ class _Stream:
         self.cursor = run.store.cursor(self.number, run.options.filter_key)
         self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, run.source.time_field)
         self.moves_cursor = True
+        self.lateness = run.store.lateness(self.number)
+        # Events behind this moment that are not known yet came late; None: nothing can be learned of them.
+        self.late_behind = self.cursor.ticks if self.cursor and run.options.since is None else None
 
     def pull(self) -> None:
         run, report = self.run, self.report
@@ -334,7 +337,11 @@ class _Stream:
         options = self.options
         since, until = options.window(now)
         if since is None:
-            start = now - options.initial_lookback if self.cursor is None else self.cursor.ticks - options.overlap
+            start = (
+                now - options.initial_lookback
+                if self.cursor is None
+                else self.cursor.ticks - options.overlap_for(self.lateness)
+            )
             return Span(max(0, start), until)
         # A window behind a gap must not carry the cursor over it.
         self.moves_cursor = self.cursor is None or since <= self.cursor.ticks
@@ -370,7 +377,7 @@ class _Stream:
         chosen = [verdict.event for verdict in verdicts if verdict.is_written]
         cursor = self._next_cursor(verdicts) if moves_cursor and self.moves_cursor else self.cursor
         if not self.run.context.check_mode:
-            self._commit(verdicts, chosen, cursor)
+            self._commit(verdicts, chosen, cursor, self._later(verdicts) if moves_cursor else 0)
             self.cursor = cursor
         for verdict in verdicts:
             setattr(self.report, verdict.kind, getattr(self.report, verdict.kind) + 1)
@@ -397,7 +404,15 @@ class _Stream:
                 return Cursor(event.version, event.ticks) if is_further else self.cursor
         return self.cursor
 
-    def _commit(self, verdicts: list[Verdict], chosen: list[Event], cursor: Cursor | None) -> None:
+    def _later(self, verdicts: list[Verdict]) -> int:
+        """How late (ticks) the latest of these events is, where it is later than any before; else 0."""
+        if self.late_behind is None:
+            return 0
+        behind = self.late_behind
+        late = max((behind - item.event.ticks for item in verdicts if item.kind != DUPLICATES), default=0)
+        return late if late > self.lateness else 0
+
+    def _commit(self, verdicts: list[Verdict], chosen: list[Event], cursor: Cursor | None, lateness: int) -> None:
         store, outbox = self.run.store, self.run.outbox
         entries = [verdict.entry for verdict in verdicts if verdict.kind != DUPLICATES]
         batch = None
@@ -410,6 +425,9 @@ class _Stream:
                 outbox.intend(batch.id)
             if cursor is not None:
                 store.set_cursor(self.number, self.options.filter_key, cursor)
+            if lateness:
+                store.set_lateness(self.number, lateness)
+                self.lateness = lateness
         if batch is not None:
             outbox.deliver(batch)
             self.report.written += batch.size if outbox.has_all(batch.id) else 0

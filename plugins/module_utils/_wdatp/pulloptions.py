@@ -13,10 +13,11 @@ from typing import Any
 from .errors import OptionError
 from .options import FILTERS
 from .sources.base import Source
-from .times import MINUTE, now_ticks, parse_duration, parse_moment
+from .times import DAY, MINUTE, now_ticks, parse_duration, parse_moment
 
-# `overlap: auto` re-reads so much: alerts reach the API minutes after their own update time.
+# `overlap: auto` re-reads twice as far as events were seen to be late, within these bounds.
 AUTO_OVERLAP = 30 * MINUTE
+AUTO_OVERLAP_MOST = DAY
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class PullOptions:
     since: str | None
     until: str | None
     initial_lookback: int
-    overlap: int
+    # None: auto
+    overlap: int | None
     page_size: int | None
     expand: bool
     updates: str
@@ -36,6 +38,12 @@ class PullOptions:
     max_seconds: int | None
     max_bytes: int | None
     return_events: int
+
+    def overlap_for(self, lateness: int) -> int:
+        """How far to read back behind the cursor, where events were seen to be so late (ticks)."""
+        if self.overlap is not None:
+            return self.overlap
+        return min(AUTO_OVERLAP_MOST, max(AUTO_OVERLAP, 2 * lateness))
 
     @property
     def filter_key(self) -> str:
@@ -66,7 +74,7 @@ def pull_options(options: Mapping[str, Any]) -> PullOptions:
         since=options.get("since") or None,
         until=options.get("until") or None,
         initial_lookback=parse_duration(options.get("initial_lookback") or "1d", "initial_lookback"),
-        overlap=AUTO_OVERLAP if overlap == "auto" else parse_duration(overlap, "overlap"),
+        overlap=None if overlap == "auto" else parse_duration(overlap, "overlap"),
         page_size=_at_least(options, "page_size", 1),
         expand=options.get("expand") is not False,
         updates=options.get("updates") or "all",

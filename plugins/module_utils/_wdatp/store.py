@@ -28,6 +28,8 @@ from .page import CONTENT, Event
 _APPLICATION_ID = 0x77646174
 SCHEMA = 1
 _LOCK_SECONDS = 5.0
+# What was learned of lateness holds so long without being seen again.
+_LATENESS_DAYS = 30
 # SQLite allowed 999 variables in a statement before 3.32.
 _CHUNK = 900
 # Bytes of blobs are worth large pages; the cache stays small, whatever the ledger's size.
@@ -44,6 +46,7 @@ _TABLES = """
 CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE stream (
   id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, tenant TEXT NOT NULL, api TEXT NOT NULL,
+  lateness INTEGER NOT NULL DEFAULT 0, lateness_day INTEGER NOT NULL DEFAULT 0,
   UNIQUE (job, tenant, api));
 CREATE TABLE cursor (
   stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, value TEXT NOT NULL, ticks INTEGER NOT NULL,
@@ -292,6 +295,19 @@ class Store:
         """Inside a transaction."""
         self._db.execute("REPLACE INTO cursor VALUES (?,?,?,?)", (stream, filter_key, *cursor))
 
+    # --- lateness --------------------------------------------------------------------------------------------------
+
+    def lateness(self, stream: int) -> int:
+        """How late (ticks) events of a stream came at most in the last weeks, measured against the cursor."""
+        query = "SELECT lateness FROM stream WHERE id=? AND lateness_day>=?"
+        with _explained(self.path):
+            row = self._db.execute(query, (stream, _today() - _LATENESS_DAYS)).fetchone()
+        return int(row[0]) if row else 0
+
+    def set_lateness(self, stream: int, ticks: int) -> None:
+        """Inside a transaction."""
+        self._db.execute("UPDATE stream SET lateness=?, lateness_day=? WHERE id=?", (ticks, _today(), stream))
+
     # --- quarantine ------------------------------------------------------------------------------------------------
 
     def quarantined(self, stream: int, filter_key: str) -> list[tuple[int, int]]:
@@ -333,7 +349,7 @@ class Store:
 
     def remember(self, stream: int, entries: Iterable[tuple[int, int, int | None]]) -> None:
         """(id, version, content) into the ledger. Inside a transaction."""
-        day = int(time.time() // 86400)
+        day = _today()
         self._db.executemany(
             "INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?)",
             ((stream, event_id, version, content, day) for event_id, version, content in entries),
@@ -405,6 +421,11 @@ class Store:
 def _nothing() -> sqlite3.Connection:
     """What check mode looks at where there is no store yet."""
     return sqlite3.connect(":memory:", isolation_level=None)
+
+
+def _today() -> int:
+    """Days since 1970, by this host's clock: good enough for what is kept for weeks."""
+    return int(time.time() // 86400)
 
 
 def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
