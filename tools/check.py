@@ -27,6 +27,7 @@ from gates import GATES, Gate, Options, Report, Skipped, choose
 from pythons import own_python
 
 _STAMPS = LOCAL / "stamps"
+_MOST_LINES = 400
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Board:
         tests = f" ({_figures(report)})" if report.passed + report.failed > 1 else ""
         ok = report.result.ok
         state = "unchanged since it passed" if seconds is None else ("ok" if ok else "FAILED") + tests
-        self.note(gate, state, seconds, "" if ok else report.result.output)
+        self.note(gate, state, seconds, "" if ok else _excerpt(gate, report.result.output))
 
     def skip(self, gate: Gate, why: str) -> None:
         with self._lock:
@@ -64,6 +65,17 @@ class Board:
         """The last line, in the words that CI systems know."""
         print(_figures(self), flush=True)
         return int(bool(self.failed) or not self.passed)
+
+
+def _excerpt(gate: Gate, output: str) -> str:
+    """The end of a long output, where tools sum up, and where the rest is."""
+    lines = output.strip().splitlines()
+    if len(lines) <= _MOST_LINES:
+        return output
+    log = LOCAL / "results" / f"{gate.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(output)
+    return "\n".join([f"({len(lines) - _MOST_LINES} lines more in {log})", *lines[-_MOST_LINES:]])
 
 
 def _figures(count: Board | Report) -> str:

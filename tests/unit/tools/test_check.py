@@ -75,6 +75,15 @@ def test_closing_line(capsys: pytest.CaptureFixture[str], reports: list[gates.Re
     assert ("it broke" in output) == (BAD in [report.result for report in reports])
 
 
+def test_a_long_output_is_cut_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(check, "LOCAL", tmp_path)
+    output = "".join(f"{number}\n" for number in range(1000))
+    excerpt = check._excerpt(gates.GATES[0], output).splitlines()
+    assert excerpt[0].startswith("(600 lines more in ")
+    assert excerpt[1:] == output.splitlines()[600:]
+    assert (tmp_path / "results" / f"{gates.GATES[0].name}.log").read_text() == output
+
+
 def test_a_command_keeps_its_output_and_code(going: None) -> None:
     assert common.run([sys.executable, "-c", "print('hello'); raise SystemExit(3)"]) == common.Result(3, "hello\n")
 
