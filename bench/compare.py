@@ -261,6 +261,8 @@ def main() -> int:
     say("")
     ratios = _print_ratios(figures)
     say(f"Medians of {options.rounds} interleaved rounds; {load_line()}")
+    if os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1):
+        say("The machine was busy: trust the CPU times more than the wall times.")
     if options.json:
         content = {"alerts": options.alerts, "size": options.size, "rounds": options.rounds, "load": os.getloadavg()}
         runs = {name: [asdict(run) for run in runs] for name, runs in found.items()}

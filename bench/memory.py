@@ -18,15 +18,13 @@ from playbook import Playbook
 from workbench import ToolError, fresh_directory, load_line, mock_tenant, say, venv
 
 _AIM_MEGABYTES = 96
-# "The same" means: not more than this above the smaller run.
-_AIM_GROWTH = 1.05
 
 
 def _measure(alerts: int, size: int) -> dict[str, Any]:
     with mock_tenant(venv("engine"), alerts, size) as mock, fresh_directory("memory") as directory:
         playbook = Playbook(directory, mock, measure=True)
         [task] = playbook.run([playbook.pull_task("Pull", since=mock.since)])
-        [cost] = playbook.module_costs()
+        [cost] = playbook.module_costs("wdatp_pull_events")
         written = (directory / "state" / "events.jsonl").stat().st_size
     result = task.result
     if (result["written"], result["complete"]) != (alerts, True):
@@ -39,6 +37,16 @@ def _measure(alerts: int, size: int) -> dict[str, Any]:
         "wall_seconds": round(cost.wall_seconds, 1),
         "cpu_seconds": round(cost.cpu_seconds, 1),
     }
+
+
+def _judge(rows: list[dict[str, Any]]) -> None:
+    peaks = [row["peak_megabytes"] for row in rows]
+    say(f"aim: under {_AIM_MEGABYTES} MB{'' if max(peaks) < _AIM_MEGABYTES else ', missed'}, and the same for all:")
+    first, last = rows[0], rows[-1]
+    if last["alerts"] > first["alerts"]:
+        growth = peaks[-1] - peaks[0]
+        each = growth * 2**20 / (last["alerts"] - first["alerts"])
+        say(f"  {growth:+.1f} MB from the first run to the last, {each:+.0f} bytes for each further alert")
 
 
 def _options() -> argparse.Namespace:
@@ -65,9 +73,8 @@ def main() -> int:
             f"{alerts:9,} {row['megabytes_written']:11,} {row['bytes_each']:11,} {row['wall_seconds']:8.1f}"
             f" {row['cpu_seconds']:8.1f} {row['peak_megabytes']:8.1f}"
         )
-    peaks = [row["peak_megabytes"] for row in rows]
-    reached = max(peaks) < _AIM_MEGABYTES and max(peaks) <= min(peaks) * _AIM_GROWTH
-    say(f"aim: under {_AIM_MEGABYTES} MB, and the same for all{'' if reached else ': missed'}; {load_line()}")
+    _judge(rows)
+    say(load_line())
     if options.json:
         Path(options.json).write_text(json.dumps({"size": options.size, "rows": rows}, indent=2) + "\n")
     return 0

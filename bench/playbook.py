@@ -61,9 +61,9 @@ class Playbook:
             raise ToolError(f"The playbook failed ({done.returncode}):\n{done.stdout[-4000:]}")
         return [Task(**json.loads(line)) for line in times.read_text().splitlines()]
 
-    def module_costs(self) -> list[Cost]:
-        """What the pulls' own processes have cost, oldest first."""
-        return [cost for command, cost in costs(self.figures) if any("wdatp_pull_events" in part for part in command)]
+    def module_costs(self, module: str) -> list[Cost]:
+        """What the processes of a module have cost, oldest first."""
+        return [cost for command, cost in costs(self.figures) if any(f"AnsiballZ_{module}" in part for part in command)]
 
     def _wrapper(self) -> Path:
         """An interpreter for the modules that is Python with its costs noted."""
