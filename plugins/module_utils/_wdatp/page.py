@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable
 from json.decoder import WHITESPACE, scanstring  # type: ignore[attr-defined]
 from json.scanner import make_scanner
+from math import isinf
 from typing import Any, NamedTuple
 
 from .errors import TransportError
@@ -65,7 +66,8 @@ def text_of(value: Any) -> str:
 
 def value_of(raw: bytes) -> Any:
     """A row as values, for people and playbooks. Lenient where the scanner is: a row that was kept can be shown."""
-    return json.loads(raw.decode("utf-8", "replace"), strict=False, parse_int=_int)
+    text = raw.decode("utf-8", "replace")
+    return json.loads(text, strict=False, parse_int=_int, parse_float=_float, parse_constant=str)
 
 
 def _int(text: str) -> int | str:
@@ -74,6 +76,12 @@ def _int(text: str) -> int | str:
     except ValueError:
         # Python refuses thousands of digits.
         return text
+
+
+def _float(text: str) -> float | str:
+    """A number beyond Python's largest stays as it is written: infinity is no JSON, and in a template it is a name."""
+    number = float(text)
+    return text if isinf(number) else number
 
 
 def parse_page(body: bytes, place: str, first_line: Callable[[bytes], str], make: Make) -> Page:

@@ -152,12 +152,14 @@ def test_content_stands_in_for_id_and_time() -> None:
 
 def test_an_events_value_can_always_be_shown() -> None:
     """What the scanner lets through, the reader for people must too."""
-    raw = b'{"id":"\xff","control":"\x01","big":' + b"9" * 5000 + b',"n":12345678901234567890}'
+    raw = b'{"id":"\xff","control":"\x01","big":' + b"9" * 5000 + b',"n":12345678901234567890,"inf":1E400,"nan":NaN}'
     value = value_of(raw)
     assert value["id"] == "\ufffd"
     assert value["control"] == "\x01"
     assert str(value["n"]) == "12345678901234567890"
     assert str(value["big"]) == "9" * 5000
+    # As text: neither is JSON that others read, and a play's templates take them for names.
+    assert (value["inf"], value["nan"]) == ("1E400", "NaN")
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
