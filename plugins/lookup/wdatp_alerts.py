@@ -101,13 +101,18 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import LOOKUP
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.recent import recent
-from ansible_collections.secops.defender.plugins.plugin_utils._lookup import guarded, option_values
+from ansible_collections.secops.defender.plugins.plugin_utils._lookup import (
+    check_call,
+    guarded,
+    option_values,
+)
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[t.Any]:
+        check_call(LOOKUP, kwargs)
         self.set_options(var_options=variables, direct=kwargs)
-        values = option_values(self, LOOKUP)
+        values = option_values(self, LOOKUP, kwargs)
         secrets = [values[option.name] for option in LOOKUP if option.secret]
 
         def work(context: Context) -> list[t.Any]:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import typing as t
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import WdatpError
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.clouds import refuse_china
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import OptionError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor
@@ -18,17 +21,41 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact impo
 display = Display()
 
 
-def option_values(plugin: LookupBase, options: t.Iterable[Option]) -> dict[str, t.Any]:
-    """The options' values, None where not given.
+# What a template may say to any lookup.
+_ANSIBLES_OWN = ("wantlist", "errors", "allow_unsafe")
+
+
+def check_call(options: t.Sequence[Option], direct: t.Mapping[str, t.Any]) -> None:
+    """AnsibleLookupError for what Ansible would let pass, or refuse without saying why. `direct`: given in the call."""
+    try:
+        _check_names([option.name for option in options], direct)
+        refuse_china(str(direct.get("cloud") or os.environ.get("WDATP_CLOUD")))
+    except OptionError as error:
+        raise AnsibleLookupError(str(error)) from None
+
+
+def _check_names(known: t.Sequence[str], direct: t.Mapping[str, t.Any]) -> None:
+    """Ansible ignores an option that is misspelled: a filter would be none, and nobody would know."""
+    for name in direct:
+        if name not in known and name not in _ANSIBLES_OWN:
+            near = difflib.get_close_matches(name, known, 1)
+            remedy = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            raise OptionError(f"The lookup has no option {name}.", remedy)
+
+
+def option_values(plugin: LookupBase, options: t.Iterable[Option], direct: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The options' values, None where not given. `direct`: what was given in the call.
 
     What Ansible took from the environment is left to the engine, which reads it itself: there a stored credential wins
     over the environment's identity.
     """
     values = {}
     for option in options:
-        value, origin = plugin.get_option_and_origin(option.name)
-        is_ours = option.default is None and str(origin).startswith("env:")
-        values[option.name] = None if is_ours else value
+        # ansible-core before 2.17 forgets here what was given in the call; `get_option` knows it in every version.
+        _value, origin = plugin.get_option_and_origin(option.name)
+        is_from_environment = option.name not in direct and str(origin).startswith("env:")
+        is_ours = option.default is None and is_from_environment
+        values[option.name] = None if is_ours else plugin.get_option(option.name)
     return values
 
 

@@ -17,9 +17,11 @@ from harness import PlaybookRunner
 from mock_api import MockTenant
 from pulls import (
     CREDENTIAL,
+    as_data,
     assert_delivered,
     assert_figures,
     assert_no_secret,
+    assert_no_token,
     assert_no_traceback,
     checksum,
     defaults,
@@ -98,6 +100,7 @@ def test_an_identity_by_name_by_host_inline_and_for_the_whole_play(
     assert [stream["api"] for stream in streams.values()] == ["graph_alerts", "alert_exporter", "graph_alerts"]
     assert result["Test"].result["reachable"] is True
     assert_no_secret(result, SECRET)
+    assert_no_token(result)
     # Neither is there any alert in what was said.
     titles = {json.loads(raw)["title"] for _id, _time, raw in rows(mock)}
     ids = {alert_id for alert_id, _time, _raw in rows(mock)}
@@ -114,6 +117,7 @@ def test_an_identity_from_the_environment_alone(
     assert len(lines(state_dir / "events.jsonl")) == 300
     assert json.loads(lines(state_dir / "events.jsonl")[0])["wdatp"]["organization"] == "Contoso"
     assert_no_secret(result, SECRET)
+    assert_no_token(result)
 
 
 # --- what comes back ----------------------------------------------------------------------------------------------
@@ -171,7 +175,7 @@ def test_first_second_and_third_pull(run_playbook: PlaybookRunner, mock: MockTen
     # Of the five newest that changed three were new themselves.
     assert_figures(third, changed=True, new=3, updated=2, written=5)
     assert third["cursor"] == {"before": newest, "after": list(rows(mock))[-1][1]}
-    assert [json.loads(line) for line in lines(events)[-2:]] == third["events"]
+    assert [as_data(line) for line in lines(events)[-2:]] == third["events"]
     assert len(lines(events)) == 305
     assert set(truth(mock)) <= set(lines(events))
 
@@ -333,7 +337,7 @@ def test_budgets_end_a_run_and_the_next_goes_on(
     for number in range(1, 5):
         # How far the pull lags is how old the alerts are that it has come to.
         assert result[f"{number}"].result["lag_seconds"] > 60
-        last = json.loads(lines(tmp_path / "events")[60 * number - 1])
+        last = as_data(lines(tmp_path / "events")[60 * number - 1])
         assert result[f"{number}"].result["events"][-1] == last
         assert result[f"{number}"].result["cursor"]["after"] == last["lastUpdateDateTime"]
     assert [result[f"Bytes {number}"].result["complete"] for number in (1, 2, 3)] == [False, True, True]

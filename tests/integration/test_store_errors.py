@@ -29,6 +29,7 @@ from pulls import (
     assert_delivered,
     assert_figures,
     assert_no_secret,
+    assert_no_token,
     assert_no_traceback,
     defaults,
     identity,
@@ -365,6 +366,7 @@ def test_what_is_in_the_way_is_left_as_it_was(world: World, played: Result) -> N
 def test_no_traceback_and_no_secret_is_shown(played: Result) -> None:
     assert_no_traceback(played)
     assert_no_secret(played, SECRET)
+    assert_no_token(played)
 
 
 # --- a disk that is too small -------------------------------------------------------------------------------------

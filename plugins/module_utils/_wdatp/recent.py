@@ -43,6 +43,8 @@ def recent(queries: Sequence[Mapping[str, Any]], context: Context) -> list[dict[
 
 def _of_tenant(options: Mapping[str, Any], connection: Connection, limit: int, context: Context) -> list[Event]:
     source = source_of(connection.target.api, options["expand"], wanted_of(options))
+    if source.warning:
+        context.warn(source.warning)
     transport = Transport(connection.http, context.warn)
     try:
         client = Client(connection, source, transport, context.redactor)
