@@ -24,6 +24,7 @@ from .destinations.registry import destinations_of
 from .errors import WdatpError
 from .formats import one_line
 from .ledger import DUPLICATES, Ledger, Verdict
+from .memory import give_large_blocks_back
 from .outbox import Outbox
 from .page import CONTENT, Event, value_of
 from .paging import MOST_BAD_SLICES, BadSlice, Walk
@@ -146,6 +147,7 @@ class PullReport:
 def pull(options: Mapping[str, Any], context: Context) -> PullReport:
     """Pulls what the options mean. Errors of a tenant or a destination are in the report; all others are raised."""
     started = time.monotonic()
+    give_large_blocks_back()
     wanted = pull_options(options)
     destinations = destinations_of(options.get("destinations"), wanted.state_dir)
     connections = resolve(options)

@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ _LOCK_SECONDS = 5.0
 _LATENESS_DAYS = 30
 # SQLite allowed 999 variables in a statement before 3.32.
 _CHUNK = 900
+_ROWS = _CHUNK // 5
 # Bytes of blobs are worth large pages; the cache stays small, whatever the ledger's size.
 _PRAGMAS = (
     "page_size=16384",
@@ -347,13 +348,17 @@ class Store:
                             found[event_id] = Known(old.versions, version, content)
         return found
 
-    def remember(self, stream: int, entries: Iterable[tuple[int, int, int | None]]) -> None:
+    def remember(self, stream: int, entries: Sequence[tuple[int, int, int | None]]) -> None:
         """(id, version, content) into the ledger. Inside a transaction."""
         day = _today()
-        self._db.executemany(
-            "INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?)",
-            ((stream, event_id, version, content, day) for event_id, version, content in entries),
-        )
+        # Many rows a statement: executemany would let go of the interpreter's lock, and win it back, for each row.
+        for start in range(0, len(entries), _ROWS):
+            part = entries[start : start + _ROWS]
+            marks = ",".join(["(?,?,?,?,?)"] * len(part))
+            values = [
+                value for event_id, version, content in part for value in (stream, event_id, version, content, day)
+            ]
+            self._db.execute(f"INSERT OR IGNORE INTO ledger VALUES {marks}", values)  # noqa: S608
 
     # --- the outbox ------------------------------------------------------------------------------------------------
 
