@@ -54,8 +54,8 @@ options:
   overlap:
     description:
       - How far each run reads back behind the cursor, for alerts that Microsoft makes visible late.
-      - V(auto) begins with 30 minutes and learns from the tenant. It is twice as long as alerts came late at most in the
-        last 30 days, up to a day.
+      - V(auto) begins with 30 minutes and learns from the tenant. It is twice as long as alerts came late at most in
+        the last 30 days, up to a day.
       - The ledger keeps what is read again from being written again.
     type: str
     default: auto
@@ -124,7 +124,8 @@ options:
     description:
       - Where the events go. One file, C(events.jsonl) in O(state_dir), where nothing is given.
       - A destination that can't take them holds up neither the pull nor the others, its events wait in the outbox.
-      - Each set of destinations has cursors and a ledger of its own.
+      - Destinations of one task share cursors and ledger, and keep them when one is added (it begins with what comes from
+        then on) or taken away. Tasks with other destinations have their own.
     type: list
     elements: dict
     suboptions:

@@ -40,6 +40,8 @@ class Token:
     lifetime: int
     roles: tuple[str, ...] = ()
     is_opaque: bool = False
+    # The tenant's GUID, also where it was asked for by a domain name; empty where the payload does not say.
+    tenant_id: str = ""
 
     def is_fresh(self) -> bool:
         return time.monotonic() < self.expires_at - min(_MARGIN_SECONDS, self.lifetime / 2)
@@ -72,7 +74,8 @@ class Authenticator:
         self._redactor.add(text)
         lifetime = _seconds(answer.get("expires_in"))
         payload = claims_of(text)
-        return Token(text, asked + lifetime, lifetime, _roles(payload), payload is None)
+        tenant_id = str((payload or {}).get("tid") or "")
+        return Token(text, asked + lifetime, lifetime, _roles(payload), payload is None, tenant_id)
 
 
 # --- the methods ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Optional
 
-from .page import Event
+from .page import CONTENT, Event
 from .store import Known, number_of, version_number
 
 # (id, version, content) as the store's ledger keeps them
@@ -26,28 +26,12 @@ class Verdict(NamedTuple):
     entry: Entry
 
 
-def _all(known: Known, version: int, content: int | None) -> bool:
-    return True
-
-
-def _latest(known: Known, version: int, content: int | None) -> bool:
-    return version > known.newest
-
-
-def _new_only(known: Known, version: int, content: int | None) -> bool:
-    return False
-
-
-def _changed(known: Known, version: int, content: int | None) -> bool:
-    return version > known.newest and content != known.content
-
-
-# Whether a version of a known event that the ledger lacks is written.
-POLICIES: dict[str, Callable[[Known, int, int | None], bool]] = {
-    "all": _all,
-    "latest": _latest,
-    "new_only": _new_only,
-    "changed": _changed,
+# Whether a version of a known event that the ledger lacks is written: (it is newer, its text is another) -> it is.
+POLICIES: dict[str, Callable[[bool, bool], bool]] = {
+    "all": lambda is_newer, is_other: True,
+    "latest": lambda is_newer, is_other: is_newer,
+    "new_only": lambda is_newer, is_other: False,
+    "changed": lambda is_newer, is_other: is_newer and is_other,
 }
 
 
@@ -76,9 +60,11 @@ class Ledger:
             elif version in before.versions:
                 yield Verdict(event, DUPLICATES, False, entry)
             else:
-                is_written = self._is_written(before, version, content)
+                # Where there is no time to go by, what comes later is newer.
+                is_newer = version > before.newest or event.version.startswith(CONTENT)
+                is_written = self._is_written(is_newer, content != before.content)
                 before.versions.add(version)
-                if version > before.newest:
+                if is_newer:
                     known[number] = Known(before.versions, version, content)
                 yield Verdict(event, UPDATED, is_written, entry)
 

@@ -154,7 +154,10 @@ def pull(options: Mapping[str, Any], context: Context) -> PullReport:
     source = source_of(connections[0].target.api, wanted.expand, wanted.wanted)
     _say_once(source, wanted, context)
     with Store(wanted.state_dir, read_only=context.check_mode) as store:
-        job = store.job("\n".join(sorted(item.target for item in destinations)))
+        targets = [item.target for item in destinations]
+        job = store.job_of(targets)
+        if not context.check_mode:
+            _forget_others(store, job, targets, context)
         outbox = Outbox(store, job, destinations)
         try:
             run = _Run(wanted, context, store, job, outbox, source, started)
@@ -171,6 +174,14 @@ def _say_once(source: Source, wanted: PullOptions, context: Context) -> None:
         context.warn(warning)
     if source.warning:
         context.warn(source.warning)
+
+
+def _forget_others(store: Store, job: int, targets: list[str], context: Context) -> None:
+    for target, lacked in store.forget_others(job, targets):
+        if lacked:
+            context.warn(
+                f"{target} is no destination any more; {lacked} events that waited for it are not written there."
+            )
 
 
 class _Run:
@@ -275,8 +286,12 @@ class _Stream:
             "tenant_id": connection.identity.tenant_id,
             "api": run.source.name,
         }
-        self.number = run.store.stream(run.job, connection.identity.tenant_id, run.source.name)
-        self.cursor = run.store.cursor(self.number, run.options.filter_key)
+        # Entra ID's answer also tells Microsoft's time, by which the window is computed; and the tenant's id, by which
+        # the stream goes: a domain name is the same tenant.
+        token = self.client.auth.token()
+        self.number = run.store.stream(run.job, token.tenant_id or connection.identity.tenant_id, run.source.name)
+        self.filter_key = run.source.filter_key
+        self.cursor = run.store.cursor(self.number, self.filter_key)
         self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, run.source.time_field)
         self.moves_cursor = True
         self.lateness = run.store.lateness(self.number)
@@ -286,8 +301,6 @@ class _Stream:
     def pull(self) -> None:
         run, report = self.run, self.report
         report.before = report.after = self.cursor.value if self.cursor else None
-        # Entra ID's answer also tells Microsoft's time, by which the window is computed.
-        self.client.auth.token()
         window = self._window(self.transport.server_now())
         began = now_ticks()
         try:
@@ -305,7 +318,7 @@ class _Stream:
         return Walk(self.run.source, ApiAsker(self.client, self.run.source), window, size, avoid)
 
     def _quarantined(self) -> list[tuple[int, int]]:
-        return self.run.store.quarantined(self.number, self.options.filter_key)
+        return self.run.store.quarantined(self.number, self.filter_key)
 
     def _retry_quarantined(self) -> bool:
         """What earlier runs could not read, once more and without waiting; False where something still can't be."""
@@ -320,7 +333,7 @@ class _Stream:
             return False
         if not self.run.context.check_mode:
             with self.run.store.transaction():
-                self.run.store.release(self.number, self.options.filter_key, span.low)
+                self.run.store.release(self.number, self.filter_key, span.low)
         return True
 
     def _drain(self, walk: Walk, moves_cursor: bool = True) -> bool:
@@ -366,7 +379,7 @@ class _Stream:
         )
         if self.run.context.check_mode:
             return
-        store, key = self.run.store, self.options.filter_key
+        store, key = self.run.store, self.filter_key
         span, why = (bad.span.low, bad.span.high or bad.span.low), (bad.error.code, bad.error.message)
         with store.transaction():
             store.quarantine(self.number, key, span, format_time(now_ticks()), why)
@@ -426,7 +439,7 @@ class _Stream:
                 batch = store.put_batch(self.run.job, format_time(now_ticks()), self.origin, ids, lines)
                 outbox.intend(batch.id)
             if cursor is not None:
-                store.set_cursor(self.number, self.options.filter_key, cursor)
+                store.set_cursor(self.number, self.filter_key, cursor)
             if lateness:
                 store.set_lateness(self.number, lateness)
                 self.lateness = lateness

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,11 +43,6 @@ class PullOptions:
         if self.overlap is not None:
             return self.overlap
         return min(AUTO_OVERLAP_MOST, max(AUTO_OVERLAP, 2 * lateness))
-
-    @property
-    def filter_key(self) -> str:
-        """Names the filters: each set of filters has a cursor of its own, so that widening them loses nothing."""
-        return json.dumps({name: sorted(values) for name, values in sorted(self.wanted.items())}) if self.wanted else ""
 
     def window(self, now: int) -> tuple[int | None, int | None]:
         """(since, until) in ticks, by the server's time `now`. OptionError where they make no sense."""

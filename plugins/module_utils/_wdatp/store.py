@@ -16,6 +16,7 @@ import json
 import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -266,6 +267,26 @@ class Store:
     def job(self, name: str) -> int:
         """The number of a job: what belongs together and has its own cursors, ledger and outbox."""
         return self._number("SELECT id FROM job WHERE name=?", "INSERT INTO job (name) VALUES (?)", name)
+
+    def job_of(self, targets: Sequence[str]) -> int:
+        """The number of the job that writes to one of these destinations already (the first counts), or of a new one.
+
+        So a job stays itself, with its cursors and its ledger, when a destination is added or taken away.
+        """
+        for target in targets:
+            with _explained(self.path):
+                row = self._db.execute("SELECT job FROM destination WHERE target=? ORDER BY id", (target,)).fetchone()
+            if row is not None:
+                return int(row[0])
+        return self.job(f"files {uuid.uuid4()}")
+
+    def forget_others(self, job: int, targets: Sequence[str]) -> list[tuple[str, int]]:
+        """Drops the job's destinations that are not among these: what each still lacked is (target, events)."""
+        with self.transaction():
+            rows = self._db.execute("SELECT id, target, acked FROM destination WHERE job=?", (job,)).fetchall()
+            others = [row for row in rows if row[1] not in targets]
+            self._db.executemany("DELETE FROM destination WHERE id=?", [(row[0],) for row in others])
+        return [(target, self.pending(job, acked)) for _number, target, acked in others]
 
     def stream(self, job: int, tenant_id: str, api: str) -> int:
         """The number of one tenant and one API of a job."""

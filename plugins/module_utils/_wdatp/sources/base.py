@@ -116,6 +116,11 @@ class Source(ABC):
         return sorted({words[value.lower()] for value in values})
 
     @property
+    def filter_key(self) -> str:
+        """Names the filters: each set of filters has a cursor of its own, so that widening them loses nothing."""
+        return json.dumps(self.wanted, sort_keys=True) if self.wanted else ""
+
+    @property
     def warning(self) -> str:
         """What to tell the users of an API that is on its way out; empty for the others."""
         found = self.retirement

@@ -133,3 +133,37 @@ def test_what_is_read_on_purpose_teaches_nothing(tenant: MockTenant, pulled: Pul
     assert pulled(since="12h")["new"] > 0
     tenant.add_alerts(1, late_seconds=40 * 60)
     assert pulled()["new"] == 0
+
+
+def test_destination_that_is_added_begins_with_what_comes_from_then_on(
+    tenant: MockTenant, pulled: Pull, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    pulled(destinations=[{"path": str(first)}])
+    known = first.read_bytes()
+    tenant.add_alerts(3)
+    both = pulled(destinations=[{"path": str(second)}, {"path": str(first)}])
+    # The job is the same: nothing comes twice to the first file.
+    assert (both["new"], both["written"]) == (3, 3)
+    assert first.read_bytes() == known + second.read_bytes()
+    assert len(second.read_bytes().splitlines()) == 3
+
+
+def test_destination_that_is_taken_away_is_not_waited_for(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "missing" / "second.jsonl"
+    with pytest.raises(AssertionError):
+        pulled(destinations=[{"path": str(first)}, {"path": str(second)}])
+    alone = pulled(destinations=[{"path": str(first)}])
+    assert (alone["new"], alone["pending"]) == (0, 0)
+    assert [text for text in alone["said"] if "second.jsonl is no destination any more" in text]
+
+
+def test_files_of_their_own_have_everything_each(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
+    paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    assert [pulled(destinations=[{"path": str(path)}])["written"] for path in paths] == [600, 600]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_tenant_is_the_same_by_its_domain_name(tenant: MockTenant, pulled: Pull) -> None:
+    assert pulled()["written"] == 600
+    assert pulled(tenant_id=tenant.tenants[0]["domain"])["written"] == 0

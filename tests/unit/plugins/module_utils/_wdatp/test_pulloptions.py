@@ -43,15 +43,19 @@ def refusal(**given: Any) -> OptionError:
 
 def test_defaults() -> None:
     found = options()
-    assert (found.initial_lookback, found.overlap, found.updates, found.expand) == (DAY, 30 * MINUTE, "all", True)
+    assert (found.initial_lookback, found.overlap_for(0), found.updates, found.expand) == (
+        DAY,
+        30 * MINUTE,
+        "all",
+        True,
+    )
     assert (found.max_events, found.max_seconds, found.max_bytes, found.return_events) == (None, None, None, 0)
     assert found.window(NOW) == (None, None)
-    assert found.filter_key == ""
 
 
 @pytest.mark.parametrize(("overlap", "ticks"), [("auto", AUTO_OVERLAP), ("0s", 0), ("2h", 2 * HOUR)])
 def test_overlap(overlap: str, ticks: int) -> None:
-    assert options(overlap=overlap).overlap == ticks
+    assert options(overlap=overlap).overlap_for(0) == ticks
 
 
 @pytest.mark.parametrize("name", ["overlap", "initial_lookback"])
@@ -95,13 +99,6 @@ def test_numbers_that_are_too_small(name: str, value: int) -> None:
 def test_return_events_may_be_none_and_not_negative() -> None:
     assert options(return_events=0).return_events == 0
     assert "return_events: -1" in refusal(return_events=-1).message
-
-
-def test_the_order_of_filters_does_not_count() -> None:
-    one = options(severity=["high", "low"], status=["new"])
-    other = options(status=["new"], severity=["low", "high"], category=[])
-    assert one.filter_key == other.filter_key != ""
-    assert one.filter_key != options(severity=["high"], status=["new"]).filter_key
 
 
 @pytest.mark.parametrize("api", SOURCES)

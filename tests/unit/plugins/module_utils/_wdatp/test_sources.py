@@ -338,3 +338,12 @@ def test_retiring_apis_say_when_and_what_instead() -> None:
 @pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.name)
 def test_a_default_page_is_within_the_limit(source: type[Source]) -> None:
     assert 1 <= source.page_default <= source.page_limit
+
+
+def test_filters_are_named_by_what_they_mean() -> None:
+    """Order and case do not count: it is the same set of filters, with the same cursor."""
+    one = source_of("mde_alerts", True, {"severity": ["high", "Low"], "status": ["new"]})
+    other = source_of("mde_alerts", True, {"status": ["New"], "severity": ["low", "HIGH"], "category": []})
+    assert one.filter_key == other.filter_key != ""
+    assert one.filter_key != source_of("mde_alerts", True, {"severity": ["high"], "status": ["new"]}).filter_key
+    assert source_of("mde_alerts").filter_key == ""
