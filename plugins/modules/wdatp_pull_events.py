@@ -124,8 +124,8 @@ options:
     description:
       - Where the events go. One file, C(events.jsonl) in O(state_dir), where nothing is given.
       - A destination that can't take them holds up neither the pull nor the others, its events wait in the outbox.
-      - Destinations of one task share cursors and ledger, and keep them when one is added (it begins with what comes from
-        then on) or taken away. Tasks with other destinations have their own.
+      - Destinations of one task share cursors and ledger, and keep them when one is added (it begins with what comes
+        from then on) or taken away. Tasks with other destinations have their own.
     type: list
     elements: dict
     suboptions:
