@@ -192,7 +192,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Define a credential with the secret from a vaulted variable, and associate a host
+- name: Define a credential with the secret from a vaulted variable, and associate hosts
   secops.defender.wdatp_credential:
     name: contoso
     organization: Contoso
@@ -200,6 +200,7 @@ EXAMPLES = r"""
     client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
     client_secret: "{{ vault_contoso_client_secret }}"
     hosts:
+      - graph.microsoft.com
       - wdatp-alertexporter-us.windows.com
   become: true
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,9 @@ class PlaybookRunner:
         verbosity: int = 0,
         timeout: float = 300,
         work: Path | None = None,
+        more: Sequence[str] = (),
     ) -> Result:
-        """Run a playbook: a file's path, or the full name of one of a collection."""
+        """Run a playbook: a file's path, or the full name of one of a collection. `more`: arguments for it."""
         work = work or self._new_directory()
         (work / "inventory.yml").write_text(_INVENTORY, encoding="utf-8")
         command = [_ansible_playbook(), "-i", str(work / "inventory.yml"), str(playbook)]
@@ -142,6 +143,7 @@ class PlaybookRunner:
             (work / "variables.json").write_text(json.dumps(dict(variables)), encoding="utf-8")
             command += ["-e", f"@{work / 'variables.json'}"]
         command += ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
+        command += more
         results = work / "results.jsonl"
         done = subprocess.run(
             command,
