@@ -121,7 +121,15 @@ class Walk:
 
     def __iter__(self) -> Iterator[Batch]:
         while not self._is_drained:
+            before = (self._low, self._width)
             yield from self._step()
+            if (self._low, self._width) == before and not self._is_drained:
+                # Each question has to lead on; one that does not would be asked for ever.
+                raise ApiError(
+                    f"The walk through the API {self.source.name} stands still at {format_time(self._low)}.",
+                    "Nothing is lost: the cursor stays. Please report this with the time and the API.",
+                    code="api.no_progress",
+                )
 
     def _step(self) -> Iterator[Batch]:
         """One question, and what follows from its answer."""
@@ -166,7 +174,7 @@ class Walk:
         self._is_drained = self.window.high is None and self._low > self._catch_up_at
 
     def _cross_moment(self, span: Span) -> Iterator[Batch]:
-        end = self._low + self.source.grain - 1
+        end = self._moment_end(self._low)
         moment = Span(self._low, end) if span.high is None or span.high > end else span
         try:
             yield from self._moment(Span(self._low, end), self._known)
@@ -292,7 +300,7 @@ class Walk:
         ends = [self.window.high]
         if self._width is not None:
             grain = self.source.grain
-            ends.append((self._low + self._width - 1) // grain * grain + grain - 1)
+            ends.append(max(self._moment_end(self._low), (self._low + self._width) // grain * grain - 1))
             ends.append(None if self._end is None else max(self._low, self._end))
         if self._avoid:
             ends.append(self._avoid[0].low - 1)
@@ -315,7 +323,11 @@ class Walk:
         return span.high is None or span.high == self.window.high or (self._end is not None and span.high >= self._end)
 
     def _is_moment(self, span: Span) -> bool:
-        return span.high is not None and span.high - span.low < self.source.grain
+        return span.high is not None and span.high <= self._moment_end(span.low)
+
+    def _moment_end(self, ticks: int) -> int:
+        """The end of the finest span that can be asked for, around a time."""
+        return ticks // self.source.grain * self.source.grain + self.source.grain - 1
 
     def _wider(self, answer: Answer) -> int | None:
         width = self._width

@@ -286,6 +286,25 @@ def test_window_with_an_end() -> None:
         check(service, walk(service, window), window)
 
 
+@pytest.mark.parametrize("amount", [1, 4, 40])
+@pytest.mark.parametrize("source", [GRAPH, MDE, EXPORTER], ids=lambda source: source.name)
+def test_window_that_begins_with_a_tie_at_an_odd_tick(source: Source, amount: int) -> None:
+    """As after a run without overlap: the cursor's own moment comes first, and no millisecond begins there."""
+    moment = NOW - 55 * SECOND - 1_270_755
+    rows = [(moment, moment, f"tie-{number}") for number in range(amount)] + rows_of((20, 3))
+    service = Service(rows, source, "asc" if source.is_ordered else "desc")
+    window = Span(moment, None)
+    check(service, walk(service, window), window)
+
+
+def test_walk_that_stands_still_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No service is known that could bring it about; a mistake in the walk could."""
+    monkeypatch.setattr(Walk, "_narrower", lambda self, span, inside: self._width)
+    with pytest.raises(ApiError) as caught:
+        walk(Service(rows_of((600, 40), (10, 1)), MDE, "desc"))
+    assert caught.value.code == "api.no_progress"
+
+
 def test_rows_without_a_time_are_handed_over() -> None:
     class Timeless(Service):
         def _events(self, span: Span, extra: Sequence[str]) -> list[Event]:
@@ -369,5 +388,5 @@ def test_whatever_the_service_does(groups: list[tuple[int, int]], jitter: int, m
     ]
     service = Service(rows, source, order, clamp, links)  # type: ignore[arg-type]
     end = mood["end"]
-    window = Span(NOW - 4500 * SECOND, None if end is None else NOW - int(str(end)) * SECOND)
+    window = Span(NOW - 4500 * SECOND - jitter, None if end is None else NOW - int(str(end)) * SECOND)
     check(service, list(Walk(source, service, window, int(str(mood["page_size"])))), window)
