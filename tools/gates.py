@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pythons import find_python, own_python
 # The newest ansible-core's Pythons first; ansible-core 2.16 runs on no newer one than 3.12.
 _NEWEST = ("3.14", "3.13", "3.12", "3.11")
 _FOR_2_16 = ("3.12", "3.11", "3.10")
+# A test that hangs fails, and shows where.
+_PATIENCE = "--timeout=300"
 
 
 class Skipped(Exception):
@@ -63,7 +66,7 @@ def _unit_oldest(options: Options) -> Report:
     if not python:
         raise Skipped("needs Python 3.9")
     venv = ensure_venv("unit-3.9", REQUIREMENTS / "unit-3.9.txt", python)
-    return _pytest("unit-3.9", venv, "tests/unit", options)
+    return _pytest("unit-3.9", venv, "tests/unit/plugins", options, *_spread(options))
 
 
 def _integration(options: Options) -> Report:
@@ -88,14 +91,15 @@ def _spread(options: Options) -> list[str]:
 
 
 def _pytest(name: str, venv: Path, folder: str, options: Options, *args: str, **more: str | Path) -> Report:
-    results = LOCAL / "results" / f"{name}.xml"
-    results.unlink(missing_ok=True)
+    # The process's number: another run in this checkout must not change the figures of this one.
+    results = LOCAL / "results" / f"{name}-{os.getpid()}.xml"
     named = any((ROOT / arg.partition("::")[0]).exists() for arg in options.pytest_args if not arg.startswith("-"))
-    command = [str(venv / "bin" / "pytest"), f"--junit-xml={results}", *args, *options.pytest_args]
+    command = [str(venv / "bin" / "pytest"), f"--junit-xml={results}", _PATIENCE, *args, *options.pytest_args]
     command += [] if named else [folder]
     env = private_env(venv, **more)
     result = Result(run_live(command, env), "") if options.live else run(command, env)
     passed, failed, skipped = _count(results)
+    results.unlink(missing_ok=True)
     return Report(result, passed, failed if result.ok else max(failed, 1), skipped)
 
 
@@ -205,7 +209,7 @@ GATES = [
     Gate("sanity-2.16", "ansible-test sanity on the oldest supported ansible-core", _sanity_2_16, pure=True),
     Gate("sanity-newest", "ansible-test sanity on the newest ansible-core", _sanity_newest, pure=True),
     Gate("unit", "unit tests", _unit, fast=True),
-    Gate("unit-3.9", "unit tests on the oldest supported Python", _unit_oldest),
+    Gate("unit-3.9", "unit tests of the plugins on the oldest supported Python", _unit_oldest),
     Gate("lint", "ansible-lint, production profile", _ansible_lint, pure=True),
     Gate("galaxy", "what Galaxy says to the tarball", _galaxy, pure=True),
     Gate("docs", "plugin and role documentation", _docs, pure=True),
