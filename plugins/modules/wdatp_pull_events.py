@@ -105,6 +105,7 @@ options:
   max_seconds:
     description:
       - End the run after so many seconds, at the next border of a page. The next run goes on exactly there.
+      - A run always gets at least a page further than the one before, however long it takes to get there.
     type: int
   max_bytes:
     description:

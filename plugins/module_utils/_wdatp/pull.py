@@ -211,9 +211,11 @@ class _Run:
 
     def all(self, connections: Sequence[Connection]) -> PullReport:
         report = PullReport([])
-        if not self.context.check_mode:
+        if self.context.check_mode:
+            report.caught_up = self.outbox.pending()
+        else:
             self.outbox.catch_up()
-        report.caught_up = sum(item.written for item in self.outbox.deliveries)
+            report.caught_up = sum(item.written for item in self.outbox.deliveries)
         try:
             for connection in connections:
                 report.streams.append(self._stream(connection))
@@ -342,7 +344,10 @@ class _Stream:
             for batch in batches:
                 if batch.bad:
                     self._set_aside(batch.bad)
-                if not self._keep(batch.events, batch.moves_cursor and moves_cursor) or not self.run.has_budget():
+                if not self._keep(batch.events, batch.moves_cursor and moves_cursor):
+                    return False
+                # Time ends a run only behind what was known: else one that can just read that would never get on.
+                if not self.run.has_budget() and (self.report.new or self.report.updated):
                     return False
                 # Or they would stay in memory while the next batch is waited for.
                 batch.events.clear()
