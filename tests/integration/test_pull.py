@@ -274,7 +274,7 @@ def test_the_policies_for_updates(
         *round_of("at first"),
         steer("One alert changes", mock, "update", ids=[changed]),
         # Three times another status: afterwards it has the first again, and only its time is new.
-        *(steer("One comes back to what it was", mock, "update", ids=[touched]) for _ in range(3)),
+        *(steer("One comes back to what it was", mock, "update", ids=[touched]) for _number in range(3)),
         *round_of("then"),
         # A version that is older than the one that is known.
         steer("An old version shows up", mock, "update", ids=[changed], late_seconds=300),

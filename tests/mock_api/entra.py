@@ -121,7 +121,7 @@ class Entra:
         audiences = {
             f"{base}/{name}{path}"
             for base in (request.base_url, "https://login.microsoftonline.com", "https://login.microsoftonline.us")
-            for name in {tenant, tenant_id}
+            for name in (tenant, tenant_id)
             for path in ("/oauth2/v2.0/token", "/oauth2/token", "/v2.0", "/", "")
         }
         self._check_credential(form, audiences)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from .client import Client, first_line
+from .client import Client
 from .errors import ApiError, TransportError
 from .page import Event, Fields, parse_page
 from .paging import Answer
 from .sources.base import Params, Source, Span
 from .times import DAY
-from .transport import Reply
+from .transport import Reply, first_line
 
 # An answer that is cut off or overwritten on its way is asked for again at once, so many times.
 _BROKEN_TRIES = 3

@@ -15,8 +15,7 @@ from .config import Connection
 from .errors import ApiError
 from .redact import Redactor
 from .sources.base import Source
-from .transport import EXCERPT, Reply, Transport, place
-from .transport import first_line as first_line
+from .transport import EXCERPT, Reply, Transport, first_line, place
 
 # claims="..." of a WWW-Authenticate header: continuous access evaluation
 # (learn.microsoft.com/entra/identity-platform/claims-challenge).

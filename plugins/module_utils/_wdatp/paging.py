@@ -55,14 +55,17 @@ class Answer(NamedTuple):
 class Asker(Protocol):
     """Asks the API one question; each may raise ApiError, AuthError or TransportError."""
 
-    def span(self, span: Span, top: int, skip: int, extra: Sequence[str]) -> Answer: ...
+    def span(self, span: Span, top: int, skip: int, extra: Sequence[str]) -> Answer:
+        """At most `top` rows of a span, without the first `skip`; `extra`: more conditions."""
 
-    def everything(self, span: Span) -> Answer | None: ...
+    def everything(self, span: Span) -> Answer | None:
+        """All rows of a span; None where the API can't be asked without a limit."""
 
     def link(self, url: str) -> Answer | None:
         """The page that a link leads to; None where it may not be followed, or is refused."""
 
-    def server_now(self) -> int: ...
+    def server_now(self) -> int:
+        """Microsoft's time in ticks."""
 
     def answers(self) -> bool:
         """Whether the API answers at all, apart from what a span may hold."""

@@ -23,8 +23,8 @@ import requests
 from mock_api.cli import main
 
 ROOT = Path(__file__).resolve().parents[3]
-BY_PATH = [sys.executable, str(ROOT / "tests" / "mock_api")]
-BY_NAME = [sys.executable, "-m", "tests.mock_api"]
+BY_PATH = (sys.executable, str(ROOT / "tests" / "mock_api"))
+BY_NAME = (sys.executable, "-m", "tests.mock_api")
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -33,7 +33,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(tmp_path: Path) -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str, command: list[str] = BY_PATH, **env: str) -> subprocess.Popen[str]:
+    def run(*arguments: str, command: tuple[str, ...] = BY_PATH, **env: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*command, "--max-seconds", "60", *arguments],
             cwd=ROOT if command is BY_NAME else tmp_path,
