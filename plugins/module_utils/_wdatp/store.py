@@ -172,6 +172,7 @@ class Store:
     """The store of one state directory, locked for one run. `read_only`: look, and leave no trace (check mode)."""
 
     def __init__(self, state_dir: str, read_only: bool = False) -> None:
+        self._directory = os.path.abspath(state_dir)
         self.path = os.path.join(state_dir, "state.db")
         self.read_only = read_only
         self._lock = -1
@@ -273,7 +274,7 @@ class Store:
 
         So a job stays itself, with its cursors and its ledger, when a destination is added or taken away.
         """
-        for target in targets:
+        for target in map(self._name_of, targets):
             with _explained(self.path):
                 row = self._db.execute("SELECT job FROM destination WHERE target=? ORDER BY id", (target,)).fetchone()
             if row is not None:
@@ -284,9 +285,13 @@ class Store:
         """Drops the job's destinations that are not among these: what each still lacked is (target, events)."""
         with self.transaction():
             rows = self._db.execute("SELECT id, target, acked FROM destination WHERE job=?", (job,)).fetchall()
-            others = [row for row in rows if row[1] not in targets]
+            others = [row for row in rows if row[1] not in set(map(self._name_of, targets))]
             self._db.executemany("DELETE FROM destination WHERE id=?", [(row[0],) for row in others])
         return [(target, self.pending(job, acked)) for _number, target, acked in others]
+
+    def _name_of(self, target: str) -> str:
+        """A file inside the state directory goes by its name there: the directory may be moved, or restored elsewhere."""
+        return os.path.relpath(target, self._directory) if target.startswith(self._directory + os.sep) else target
 
     def stream(self, job: int, tenant_id: str, api: str) -> int:
         """The number of one tenant and one API of a job."""
@@ -336,7 +341,7 @@ class Store:
         """The spans of a stream that could not be read yet: (low, high) in ticks, oldest first."""
         query = "SELECT low, high FROM quarantine WHERE stream=? AND filter=? ORDER BY low"
         with _explained(self.path):
-            return [(low, high) for low, high in self._db.execute(query, (stream, filter_key))]
+            return list(self._db.execute(query, (stream, filter_key)))
 
     def quarantine(self, stream: int, filter_key: str, span: tuple[int, int], since: str, why: tuple[str, str]) -> None:
         """Notes a span that can't be read; `why`: code and message. Inside a transaction."""
@@ -424,6 +429,7 @@ class Store:
             " FROM destination WHERE job=? AND target=?"
         )
         with _explained(self.path):
+            target = self._name_of(target)
             row = self._db.execute(query, (job, target)).fetchone()
             if row is None:
                 last = _one(self._db, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='batch'")

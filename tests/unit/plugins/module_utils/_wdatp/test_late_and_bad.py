@@ -167,3 +167,12 @@ def test_files_of_their_own_have_everything_each(tenant: MockTenant, pulled: Pul
 def test_tenant_is_the_same_by_its_domain_name(tenant: MockTenant, pulled: Pull) -> None:
     assert pulled()["written"] == 600
     assert pulled(tenant_id=tenant.tenants[0]["domain"])["written"] == 0
+
+
+def test_state_directory_may_be_moved(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
+    pulled()
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    tenant.add_alerts(2)
+    moved = pulled(state_dir=str(tmp_path / "elsewhere"))
+    assert (moved["new"], moved["written"]) == (2, 2)
+    assert len((tmp_path / "elsewhere" / "events.jsonl").read_bytes().splitlines()) == 602
