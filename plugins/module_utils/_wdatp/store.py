@@ -290,7 +290,7 @@ class Store:
         return [(target, self.pending(job, acked)) for _number, target, acked in others]
 
     def _name_of(self, target: str) -> str:
-        """A file inside the state directory goes by its name there: the directory may be moved, or restored elsewhere."""
+        """A file inside the state directory goes by its name there: the directory may be moved or restored."""
         return os.path.relpath(target, self._directory) if target.startswith(self._directory + os.sep) else target
 
     def stream(self, job: int, tenant_id: str, api: str) -> int:
