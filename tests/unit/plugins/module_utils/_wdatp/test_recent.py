@@ -95,8 +95,6 @@ def test_newest_first_and_no_more_than_the_limit(
 def test_whatever_the_order_they_are_the_newest(
     tenant: MockTenant, query: Callable[..., dict[str, Any]], api: str, fault: dict[str, Any]
 ) -> None:
-    if api == "alert_exporter" and fault == {"clamp_top": 3}:
-        pytest.skip("the alert exporter knows no $top")
     tenant.configure(alerts=30)
     tenant.set_faults([{"match": {"leg": "api"}, "do": fault}])
     times = [parse_time(event[TIMES[api]]) for event in found(query(api=api, limit=4))]

@@ -394,7 +394,8 @@ def test_check_mode_after_a_crash_sees_what_was_committed_last(tmp_path: Path) -
     """A killed run leaves a write-ahead log, in which its last commits are."""
     child = os.fork()
     if child == 0:
-        fill(Store(str(tmp_path)))
+        store = Store(str(tmp_path))
+        fill(store)
         os._exit(9)
     os.waitpid(child, 0)
     assert "state.db-wal" in listing(tmp_path)
