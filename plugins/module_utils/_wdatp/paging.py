@@ -51,6 +51,11 @@ class Answer(NamedTuple):
     # HTTP 206: the service itself says that something is missing.
     is_partial: bool = False
 
+    @property
+    def distinct(self) -> int:
+        """How many rows there were, each counted once; rows that were filtered out can't be told apart."""
+        return self.rows - len(self.events) + len({key_of(event) for event in self.events})
+
 
 class Asker(Protocol):
     """Asks the API one question; each may raise ApiError, AuthError or TransportError."""
@@ -241,11 +246,10 @@ class Walk:
 
     def _noted(self, answer: Answer) -> Answer:
         self.is_partial = self.is_partial or answer.is_partial
-        links = 0
+        links: set[str] = set()
         while answer.next_link and not answer.rows:
             # An empty page with a link: the service has not come to an end yet.
-            links += 1
-            following = self.asker.link(answer.next_link) if links <= _EMPTY_LINKS else None
+            following = self._follow(answer.next_link, links) if len(links) < _EMPTY_LINKS else None
             if following is None:
                 return answer._replace(next_link=None)
             answer = following
@@ -258,16 +262,16 @@ class Walk:
             return False
         if answer.rows == 0 or answer.rows < min(self.largest, self.full):
             return True
-        self.largest = max(self.largest, answer.rows)
+        self.largest = max(self.largest, answer.distinct)
         return False
 
     def _confirms(self, answer: Answer, span: Span) -> bool:
         """Whether the same question without the known rows brings nothing, so that the answer was whole."""
         limit = self.source.skip_limit
-        can_skip = limit is None or limit >= answer.rows
+        can_skip = limit is None or limit >= answer.distinct
         if answer.next_link or answer.rows >= self.full or not can_skip:
             return False
-        rest = self._ask(span, skip=answer.rows)
+        rest = self._ask(span, skip=answer.distinct)
         return not rest.rows and not rest.next_link
 
     def _inside(self, answer: Answer, span: Span) -> list[Event]:
@@ -399,7 +403,7 @@ class Walk:
                 return
             keys = {key_of(event) for event in answer.events}
             # A row that came before is no step forward.
-            rows += answer.rows - len(keys & seen)
+            rows += answer.distinct - len(keys & seen)
             is_stuck = bool(keys) and keys <= seen
             seen |= keys
             following = None if is_stuck else self._follow(answer.next_link, links)

@@ -305,6 +305,34 @@ def test_walk_that_stands_still_ends_with_an_error(monkeypatch: pytest.MonkeyPat
     assert caught.value.code == "api.no_progress"
 
 
+def test_rows_that_come_twice_hide_no_others() -> None:
+    """One answer with doubles, then answers that the service cuts: their size must not pass for a whole one's."""
+
+    class Doubling(Service):
+        def _page(self, events: list[Event], size: int, whole: list[Event]) -> Answer:
+            answer = super()._page(events, size, whole)
+            doubles = answer.events[-5:] if self.requests == 1 else []
+            return answer._replace(events=answer.events + doubles, rows=answer.rows + len(doubles))
+
+    for source, order in ((GRAPH, "asc"), (MDE, "desc")):
+        service = Doubling(rows_of((900, 37), (899, 1), (500, 30), (20, 4)), source, order, clamp=10)
+        check(service, walk(service, page_size=100))
+
+
+def test_empty_answer_that_links_to_itself_costs_one_request() -> None:
+    class Circling(Service):
+        def _page(self, events: list[Event], size: int, whole: list[Event]) -> Answer:
+            return super()._page(events, size, whole) if events else Answer([], 0, "circle")
+
+        def link(self, url: str) -> Answer | None:
+            self._count()
+            return Answer([], 0, "circle")
+
+    service = Circling(rows_of((900, 3)), MDE, "desc")
+    check(service, walk(service))
+    assert service.requests < 6
+
+
 def test_rows_without_a_time_are_handed_over() -> None:
     class Timeless(Service):
         def _events(self, span: Span, extra: Sequence[str]) -> list[Event]:
