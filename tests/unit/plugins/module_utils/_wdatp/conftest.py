@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import pull
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.config import Connection, resolve_one
+from fault_job import DATA, Job, NoWaitTransport, reset
 from mock_api import MockTenant, TenantConfig
 
 _FOREIGN = (
@@ -74,3 +77,30 @@ def connection_to(tenant: MockTenant) -> Callable[..., Connection]:
         return resolve_one({**known, **options}, {})
 
     return connect
+
+
+@pytest.fixture(scope="module")
+def faulty_tenant() -> Iterator[MockTenant]:
+    """One for all tests of a file; `job` sets it back."""
+    with MockTenant(TenantConfig(**DATA)) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def nasty(faulty_tenant: MockTenant, clean_environment: None) -> MockTenant:
+    """A mock tenant as on its first day, for tests of faults."""
+    reset(faulty_tenant)
+    return faulty_tenant
+
+
+@pytest.fixture
+def job(nasty: MockTenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """job(api="mde_alerts", ...) -> a job that pulls from the tenant `nasty`, and never really waits."""
+
+    def make(directory: Path = tmp_path, **options: Any) -> Job:
+        made = Job(nasty, directory, **options)
+        hooks = {"slept": made.slept, "before": staticmethod(lambda number: made.before(number))}
+        monkeypatch.setattr(pull, "Transport", type("JobTransport", (NoWaitTransport,), hooks))
+        return made
+
+    return make
