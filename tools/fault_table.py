@@ -38,8 +38,8 @@ truth, byte for byte. `python3 tools/fault_table.py` writes this page from the t
 """
 _PEERS = """## What other collectors lost
 
-Other tools that bring Microsoft Defender alerts into a SIEM have public issue trackers. These are the ways in which their
-users lost alerts, got them twice, or got none; each is reproduced here, with links to such reports.
+Other tools that bring Microsoft Defender alerts into a SIEM have public issue trackers. These are the ways in which
+their users lost alerts, got them twice, or got none; each is reproduced here, with links to such reports.
 
 """
 
