@@ -53,6 +53,20 @@ options:
       - How often a request is tried again after the first time, where that makes sense.
     type: int
     default: 5
+  requests_per_minute:
+    description:
+      - At most so many requests to the API in any minute, together with all runs of the same user on this host for the
+        same app registration and tenant.
+      - Where it is not given, E(WDATP_REQUESTS_PER_MINUTE) is used; else the limit that Microsoft documents for the API
+        counts on Microsoft's own hosts, and none on others, as with O(api_url).
+    type: int
+  runtime_dir:
+    description:
+      - A directory where the runs on this host tell each other what they have asked of an API, and what Entra ID has
+        refused. It may be emptied at any time, and has to belong to the user who runs this.
+      - Where it is not given, E(WDATP_RUNTIME_DIR) is used, else C(/run/wdatp) where that is possible, else C(wdatp) in
+        E(XDG_RUNTIME_DIR), else C(wdatp-) and the user's number in the directory for temporary files.
+    type: path
 requirements:
   - requests >= 2.25
   - msal >= 1.20
@@ -234,6 +248,12 @@ options:
   proxy:
     env:
       - name: WDATP_PROXY
+  requests_per_minute:
+    env:
+      - name: WDATP_REQUESTS_PER_MINUTE
+  runtime_dir:
+    env:
+      - name: WDATP_RUNTIME_DIR
   config_dir:
     env:
       - name: WDATP_CONFIG_DIR

@@ -174,8 +174,10 @@ def work(params, context):
     connection = resolve_one(params)
     # Here, so that a task with nonsense in its options doesn't wait for it.
     from ansible_collections.secops.defender.plugins.module_utils._wdatp import connectivity
+    from ansible_collections.secops.defender.plugins.module_utils._wdatp.runtime import runtime_of
 
-    report = connectivity.test(connection, context.redactor, context.warn)
+    runtime = runtime_of(params, context.warn, context.check_mode, insists=True)
+    report = connectivity.test(connection, context.redactor, context.warn, runtime)
     if report.warning:
         context.warn(report.warning)
     result = {"changed": False, **report.to_dict()}

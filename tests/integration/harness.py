@@ -175,6 +175,8 @@ class PlaybookRunner:
         return {
             **kept,
             "HOME": str(work),
+            # Of all runs of a test together, and of no other.
+            "WDATP_RUNTIME_DIR": str(self._directory / "runtime"),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_COLLECTIONS_PATH": self._collections_path,
             "ANSIBLE_CONFIG": str(work / "ansible.cfg"),

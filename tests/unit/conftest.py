@@ -46,6 +46,15 @@ if not _importable():
     _link_collection()
 
 
+@pytest.fixture(autouse=True)
+def runtime_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test's own: what it has asked or been refused is not for the others, nor for this host."""
+    path = tmp_path_factory.mktemp("runtime")
+    path.chmod(0o700)
+    monkeypatch.setenv("WDATP_RUNTIME_DIR", str(path))
+    return path
+
+
 @pytest.fixture
 def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """run_module(main, options, check=…, diff=…) -> what the module's main() printed as its result."""

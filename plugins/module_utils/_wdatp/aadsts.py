@@ -213,12 +213,6 @@ _UNKNOWN = Meaning(
 )
 
 
-def may_pass(error: AuthError) -> bool:
-    """Whether another try, later, may help without anybody changing anything."""
-    found = MEANINGS.get(error.aadsts)
-    return error.code == "auth.unavailable" or (found is not None and found.is_passing)
-
-
 def explain(body: Mapping[str, Any], connection: Connection, redactor: Redactor | None = None) -> AuthError:
     """An error body of the token endpoint or of discovery, in words. `redactor` goes over Microsoft's own text."""
     number, text = code_of(body), str(body.get("error_description") or body.get("error") or "")
@@ -233,6 +227,7 @@ def explain(body: Mapping[str, Any], connection: Connection, redactor: Redactor 
         found.remedy.format_map(values),
         code=f"auth.{found.kind}",
         aadsts=number,
+        is_final=not found.is_passing,
     )
 
 

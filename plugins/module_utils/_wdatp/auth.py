@@ -23,6 +23,8 @@ from .clouds import CLOUDS
 from .config import Connection
 from .errors import AuthError, CredentialError, DependencyError, TransportError
 from .redact import Redactor
+from .refusals import Refusals
+from .runtime import Runtime
 from .transport import Reply, Transport, first_line, place
 
 # Asked anew so long before its end, that it doesn't run out between here and Microsoft; less for short-lived ones.
@@ -50,8 +52,12 @@ class Token:
 class Authenticator:
     """The tokens of one connection."""
 
-    def __init__(self, connection: Connection, transport: Transport, redactor: Redactor) -> None:
+    def __init__(
+        self, connection: Connection, transport: Transport, redactor: Redactor, runtime: Runtime | None = None
+    ) -> None:
+        """`runtime`: where it is known what was refused before; without it, by this object alone."""
         self._method = _METHODS[connection.identity.method](connection, transport, redactor)
+        self._refusals = Refusals((runtime or Runtime()).notebook(connection), transport.server_now)
         self._redactor = redactor
         self._token: Token | None = None
 
@@ -68,8 +74,18 @@ class Authenticator:
         return self._token
 
     def _ask(self, claims: str | None) -> Token:
+        def proof() -> list[bytes]:
+            return self._method.proof(claims)
+
+        self._refusals.check(proof)
         asked = time.monotonic()
-        answer = self._method.ask(claims)
+        try:
+            answer = self._method.ask(claims)
+        except AuthError as error:
+            if error.is_final:
+                self._refusals.add(proof, error)
+            raise
+        self._refusals.clear(proof)
         text = str(answer["access_token"])
         self._redactor.add(text)
         lifetime = _seconds(answer.get("expires_in"))
@@ -115,6 +131,15 @@ class _Method:
         """What MSAL calls client_credential."""
         raise NotImplementedError
 
+    def proof(self, claims: str | None) -> list[bytes]:
+        """All that decides what Entra ID answers: how and with what the app proves itself, and what it asks for."""
+        wanted = (self.connection.identity.method, self.connection.target.scope, claims or "")
+        return [*(text.encode() for text in wanted), *self.evidence()]
+
+    def evidence(self) -> list[bytes]:
+        """The secrets themselves."""
+        raise NotImplementedError
+
 
 class _ClientSecret(_Method):
     def credential(self) -> str:
@@ -129,20 +154,30 @@ class _ClientSecret(_Method):
         self.redactor.add(secret)
         return secret
 
+    def evidence(self) -> list[bytes]:
+        return [self.credential().encode()]
+
 
 class _Certificate(_Method):
     def credential(self) -> dict[str, str]:
         from .certificates import load, thumbprint
 
-        identity = self.connection.identity
-        password = identity.certificate_password.read() if identity.certificate_password else None
-        self.redactor.add(password)
-        loaded = load(identity.certificate_path or "", password, self.transport.server_now())
+        loaded = load(self.connection.identity.certificate_path or "", self._password(), self.transport.server_now())
         found = {"private_key": loaded.key_pem, "public_certificate": loaded.certificate_pem}
         if _version(_msal()) < (1, 35):
             # Before that, MSAL took the SHA-1 thumbprint, and nothing else.
             found["thumbprint"] = thumbprint(loaded.certificate_pem)
         return found
+
+    def _password(self) -> str | None:
+        source = self.connection.identity.certificate_password
+        password = source.read() if source else None
+        self.redactor.add(password)
+        return password
+
+    def evidence(self) -> list[bytes]:
+        loaded = self.credential()
+        return [loaded["private_key"].encode(), loaded["public_certificate"].encode()]
 
 
 class _WorkloadIdentity(_Method):
@@ -157,8 +192,15 @@ class _WorkloadIdentity(_Method):
         self.redactor.add(assertion)
         return assertion
 
+    def evidence(self) -> list[bytes]:
+        return [self._read().encode()]
+
 
 class _ManagedIdentity(_Method):
+    def evidence(self) -> list[bytes]:
+        """Nothing: the host itself is the proof."""
+        return []
+
     def ask(self, claims: str | None) -> Mapping[str, Any]:
         msal = _msal()
         if not hasattr(msal, "ManagedIdentityClient"):
@@ -187,16 +229,17 @@ class _ManagedIdentity(_Method):
             session.close()
         if "access_token" not in answer:
             said = str(answer.get("error_description") or answer.get("error") or "no reason was given")
-            raise _no_managed_identity(self.redactor.text(said.splitlines()[0][:300]).rstrip("."))
+            raise _no_managed_identity(self.redactor.text(said.splitlines()[0][:300]).rstrip("."), is_final=True)
         return answer  # type: ignore[no-any-return]
 
 
-def _no_managed_identity(reason: str) -> AuthError:
+def _no_managed_identity(reason: str, is_final: bool = False) -> AuthError:
     return AuthError(
         f"This host's managed identity gave no token: {reason}.",
         "Check that this host runs in Azure (or has Azure Arc), that a managed identity is assigned to it, and for a"
         " user-assigned one that client_id is its client ID.",
         code="auth.managed_identity",
+        is_final=is_final,
     )
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from .auth import Authenticator
 from .config import Connection
 from .errors import ApiError
+from .pace import Pace, limits_of
 from .redact import Redactor
+from .runtime import Runtime
 from .sources.base import Source
 from .transport import EXCERPT, Reply, Transport, first_line, place
 
@@ -25,11 +27,21 @@ _CLAIMS = re.compile(r'claims="((?:[^"\\]|\\.)+)"')
 class Client:
     """Asks one source of one connection."""
 
-    def __init__(self, connection: Connection, source: Source, transport: Transport, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        source: Source,
+        transport: Transport,
+        redactor: Redactor,
+        runtime: Runtime | None = None,
+    ) -> None:
+        """`runtime`: what other processes know of this app and tenant; without it, this client is alone."""
+        runtime = runtime or Runtime()
         self.connection = connection
         self.source = source
         self.transport = transport
-        self.auth = Authenticator(connection, transport, redactor)
+        self.pace = Pace(runtime.notebook(connection), source.name, limits_of(connection, source))
+        self.auth = Authenticator(connection, transport, redactor, runtime)
         self._redactor = redactor
         redactor.add_url(connection.http.proxy)
 
@@ -51,7 +63,9 @@ class Client:
 
     def _ask(self, url: str, params: Sequence[tuple[str, str]], retries: int | None) -> Reply:
         token = self.auth.token().access_token
-        return self.transport.request("GET", url, params, headers=self.source.headers, bearer=token, retries=retries)
+        return self.transport.request(
+            "GET", url, params, headers=self.source.headers, bearer=token, retries=retries, pace=self.pace
+        )
 
     # --- errors ----------------------------------------------------------------------------------------------------
 

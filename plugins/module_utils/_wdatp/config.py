@@ -18,19 +18,22 @@ from urllib.parse import urlsplit
 from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, check_cloud, known_host, refuse_china, serves
 from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id, listing, same_text
 from .errors import CredentialError, OptionError
-from .options import CONFIG_DIR, IDENTITY, PATIENCE, SELECTION, TARGET, Option
+from .options import CONFIG_DIR, IDENTITY, PATIENCE, REQUESTS_PER_MINUTE, SELECTION, TARGET, Option
 from .secrets import GivenSecret, SecretSource
 
 _IDENTITY_NAMES = tuple(option.name for option in IDENTITY)
 # The options by which `auth_method: auto` tells the ways apart.
 _DECIDING = ("client_secret", "client_certificate_path", "federated_token_file")
+# What the environment may say also where a stored credential is used.
+_ELSEWHERE = (*TARGET, *SELECTION, REQUESTS_PER_MINUTE)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?", re.ASCII)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """How to talk. `timeout` in seconds, for connecting and for each read; `retries` after the first try."""
+    """How to talk. `timeout` in seconds, for connecting and for each read; `retries` after the first try;
+    `requests_per_minute`: None where the API's own limit counts."""
 
     ca_path: str | None = None
     validate_certs: bool = True
@@ -38,6 +41,7 @@ class HttpOptions:
     proxy: str | None = field(default=None, repr=False)
     timeout: int = 30
     retries: int = 5
+    requests_per_minute: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Target:
     api_url: str
     authority_url: str
     scope: str
-    # No override: the addresses are Microsoft's own, so Microsoft's documented limits hold.
+    # The API's host is one of Microsoft's, so Microsoft's documented limits hold.
     is_microsoft: bool = True
 
     @property
@@ -91,11 +95,11 @@ def resolve(options: Mapping[str, Any], environ: Mapping[str, str] | None = None
     given = {name: value for name, value in options.items() if value is not None and value != ""}
     stored = _stored_credential(given, env)
     if stored is None:
-        chain: list[Mapping[str, Any]] = [given, from_environment(IDENTITY + TARGET + SELECTION, env)]
+        chain: list[Mapping[str, Any]] = [given, from_environment(IDENTITY + _ELSEWHERE, env)]
         identities = [(_inline_identity(chain, _sought(given, env)), _first(chain, "organization"))]
     else:
         # The environment's identity would belong to somebody else.
-        chain = [given, stored.settings(), from_environment(TARGET + SELECTION, env)]
+        chain = [given, stored.settings(), from_environment(_ELSEWHERE, env)]
         identities = _stored_identities(stored, _first(chain, "organization"), env)
     target = _target(chain, given, stored)
     http = _http(chain, options)
@@ -128,6 +132,8 @@ def from_environment(options: tuple[Option, ...], env: Mapping[str, str]) -> dic
             continue
         if option.type == "bool":
             found[option.name] = _boolean(text, option.env)
+        elif option.type == "int":
+            found[option.name] = _whole_number(text, option.env)
         elif option.choices and text not in option.choices:
             if option.name == "cloud":
                 refuse_china(text, option.env)
@@ -144,6 +150,13 @@ def _boolean(text: str, name: str) -> bool:
     if word not in _TRUE + _FALSE:
         raise OptionError(f"The environment variable {name} is {text!r}.", "Set it to true or false.")
     return word in _TRUE
+
+
+def _whole_number(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise OptionError(f"The environment variable {name} is {text!r}.", "Set it to a whole number.") from None
 
 
 def _first(chain: list[Mapping[str, Any]], name: str) -> Any:
@@ -283,13 +296,14 @@ def _target(chain: list[Mapping[str, Any]], given: Mapping[str, Any], stored: Cr
         cloud_name = _cloud_of(host, api, cloud_name)
     cloud = check_cloud(cloud_name or DEFAULT_CLOUD)
     api_url, authority_url = _first(chain, "api_url"), _first(chain, "authority_url")
+    base = check_url(api_url, "api_url") if api_url else f"https://{host or cloud.hosts[api]}"
     return Target(
         api=api,
         cloud=cloud.name,
-        api_url=check_url(api_url, "api_url") if api_url else f"https://{host or cloud.hosts[api]}",
+        api_url=base,
         authority_url=check_url(authority_url, "authority_url") if authority_url else cloud.authority,
         scope=_first(chain, "scope") or cloud.scopes[api],
-        is_microsoft=not api_url,
+        is_microsoft=known_host(urlsplit(base).netloc) is not None,
     )
 
 
@@ -378,6 +392,12 @@ def _http(chain: list[Mapping[str, Any]], options: Mapping[str, Any]) -> HttpOpt
         raise OptionError(f"timeout: {numbers['timeout']} is too small.", "Give at least 1 second.")
     if numbers["retries"] < 0:
         raise OptionError(f"retries: {numbers['retries']} is negative.", "Give 0 or more.")
+    per_minute = _first(chain, REQUESTS_PER_MINUTE.name)
+    if per_minute is not None and per_minute < 1:
+        raise OptionError(
+            f"requests_per_minute: {per_minute} is too small.",
+            "Give at least 1, or leave it out for the API's own limit.",
+        )
     ca_path = _first(chain, "ca_path")
     if ca_path and not os.path.exists(ca_path):
         raise OptionError(
@@ -391,6 +411,7 @@ def _http(chain: list[Mapping[str, Any]], options: Mapping[str, Any]) -> HttpOpt
         proxy=check_proxy(_first(chain, "proxy")),
         timeout=numbers["timeout"],
         retries=numbers["retries"],
+        requests_per_minute=per_minute,
     )
 
 

@@ -25,6 +25,7 @@ from .errors import ApiError, AuthError, TransportError, WdatpError
 from .faults import bad_ca_file, explain, proxy_name, proxy_unreachable
 from .page import parse_page
 from .redact import Redactor
+from .runtime import Runtime
 from .sources.base import Source
 from .sources.registry import source_of
 from .times import SECOND, now_ticks
@@ -86,12 +87,20 @@ class Report:
         }
 
 
-def test(connection: Connection, redactor: Redactor, notify: Callable[[str], None] = lambda text: None) -> Report:
-    """Run the stages until one fails. Raises nothing but bugs: an error is the report's."""
+def test(
+    connection: Connection,
+    redactor: Redactor,
+    notify: Callable[[str], None] = lambda text: None,
+    runtime: Runtime | None = None,
+) -> Report:
+    """Run the stages until one fails. Raises nothing but bugs: an error is the report's.
+
+    `runtime`: one that insists, as the test asks Entra ID whatever it has refused before.
+    """
     options = replace(connection.http, retries=min(connection.http.retries, _RETRIES))
     connection = replace(connection, http=options)
     transport = Transport(options, notify, deadline=time.monotonic() + 2 * options.timeout)
-    run = _Run(connection, transport, redactor)
+    run = _Run(connection, transport, redactor, runtime)
     try:
         for name in STAGES:
             if not run.stage(name):
@@ -130,14 +139,16 @@ def _address(url: str) -> tuple[str, int]:
 
 
 class _Run:
-    def __init__(self, connection: Connection, transport: Transport, redactor: Redactor) -> None:
+    def __init__(
+        self, connection: Connection, transport: Transport, redactor: Redactor, runtime: Runtime | None
+    ) -> None:
         target = connection.target
         self.connection = connection
         self.transport = transport
         self.redactor = redactor
         self.options = connection.http
         self.source: Source = source_of(target.api)
-        self.client = Client(connection, self.source, transport, redactor)
+        self.client = Client(connection, self.source, transport, redactor, runtime)
         self.report = Report(target.host, target.api, connection.organization, warning=self.source.warning)
         self._peers: list[_Peer] = []
 

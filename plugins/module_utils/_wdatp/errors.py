@@ -61,13 +61,17 @@ class TransportError(WdatpError):
 
 
 class AuthError(WdatpError):
-    """Microsoft Entra ID gave no token. `aadsts` is its numeric code, 0 where there is none."""
+    """Microsoft Entra ID gave no token. `aadsts` is its numeric code, 0 where there is none.
+
+    `is_final`: that was its answer, and it will be the same until somebody changes something.
+    """
 
     default_code = "auth.failed"
 
-    def __init__(self, message: str, remedy: str = "", code: str = "", aadsts: int = 0) -> None:
+    def __init__(self, message: str, remedy: str = "", code: str = "", aadsts: int = 0, is_final: bool = False) -> None:
         super().__init__(message, remedy, code)
         self.aadsts = aadsts
+        self.is_final = is_final
 
 
 class ApiError(WdatpError):

@@ -71,11 +71,16 @@ PATIENCE = (
     Option("retries", type="int", default=5),
 )
 
+# How much is asked of an API, and where the processes of the host agree about it.
+REQUESTS_PER_MINUTE = Option("requests_per_minute", type="int", env="WDATP_REQUESTS_PER_MINUTE")
+RUNTIME_DIR = Option("runtime_dir", type="path", env="WDATP_RUNTIME_DIR")
+PACE = (REQUESTS_PER_MINUTE, RUNTIME_DIR)
+
 CONFIG_DIR = Option("config_dir", type="path", default="/etc/wdatp", env="WDATP_CONFIG_DIR")
 STATE_DIR = Option("state_dir", type="path", default="/var/lib/wdatp", env="WDATP_STATE_DIR")
 
 # What every module that asks Microsoft, and the lookup, share.
-CONNECTION = SELECTION + IDENTITY + TARGET + PATIENCE + (CONFIG_DIR,)
+CONNECTION = SELECTION + IDENTITY + TARGET + PATIENCE + PACE + (CONFIG_DIR,)
 
 FILTERS = (
     Option("severity", type="list", elements="str"),

@@ -30,6 +30,7 @@ from .page import CONTENT, Event, value_of
 from .paging import MOST_BAD_SLICES, BadSlice, Walk
 from .pulloptions import PullOptions, page_size_of, pull_options
 from .redact import Redactor
+from .runtime import Runtime, runtime_of
 from .sources.base import Source, Span
 from .sources.registry import source_of
 from .store import Cursor, Store
@@ -160,7 +161,8 @@ def pull(options: Mapping[str, Any], context: Context) -> PullReport:
             _forget_others(store, job, targets, context)
         outbox = Outbox(store, job, destinations)
         try:
-            run = _Run(wanted, context, store, job, outbox, source, started)
+            runtime = runtime_of(options, context.warn, context.check_mode)
+            run = _Run(wanted, context, store, job, outbox, source, started, runtime)
             report = run.all(connections)
         finally:
             outbox.close()
@@ -196,7 +198,9 @@ class _Run:
         outbox: Outbox,
         source: Source,
         started: float,
+        runtime: Runtime,
     ) -> None:
+        self.runtime = runtime
         self.options = options
         self.context = context
         self.store = store
@@ -281,7 +285,7 @@ class _Stream:
         self.options = run.options
         self.report = report
         self.transport = transport
-        self.client = Client(connection, run.source, transport, run.context.redactor)
+        self.client = Client(connection, run.source, transport, run.context.redactor, run.runtime)
         self.origin = {
             "credential": connection.credential,
             "organization": connection.organization,

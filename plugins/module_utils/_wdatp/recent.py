@@ -17,6 +17,7 @@ from .page import Event, value_of
 from .paging import Key, Walk, key_of
 from .pull import Context
 from .pulloptions import wanted_of
+from .runtime import Runtime, runtime_of
 from .sources.base import Source, Span
 from .sources.registry import source_of
 from .times import now_ticks, parse_moment
@@ -35,19 +36,22 @@ def recent(queries: Sequence[Mapping[str, Any]], context: Context) -> list[dict[
     for options in queries:
         _window(options, now_ticks())
     asked = [(options, connection) for options in queries for connection in resolve(options)]
+    runtime = runtime_of(queries[0], context.warn, context.check_mode)
     found: list[Event] = []
     for options, connection in asked:
-        found = _newest([*found, *_of_tenant(options, connection, limit, context)], limit)
+        found = _newest([*found, *_of_tenant(options, connection, limit, context, runtime)], limit)
     return [value_of(event.raw) for event in _within(found, max_bytes)]
 
 
-def _of_tenant(options: Mapping[str, Any], connection: Connection, limit: int, context: Context) -> list[Event]:
+def _of_tenant(
+    options: Mapping[str, Any], connection: Connection, limit: int, context: Context, runtime: Runtime
+) -> list[Event]:
     source = source_of(connection.target.api, options["expand"], wanted_of(options))
     if source.warning:
         context.warn(source.warning)
     transport = Transport(connection.http, context.warn)
     try:
-        client = Client(connection, source, transport, context.redactor)
+        client = Client(connection, source, transport, context.redactor, runtime)
         # Entra ID's answer tells Microsoft's time.
         client.auth.token()
         window = _window(options, transport.server_now())

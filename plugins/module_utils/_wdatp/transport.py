@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     import requests
     from urllib3.util.retry import Retry
 
+    from .pace import Pace
+
 # Worth another try, on every API; 408 and 504 are time-outs on the way. RFC 9110 section 15; Graph error responses.
 _RETRY_STATUS = frozenset((408, 429, 500, 502, 503, 504))
+# With Retry-After, these speak for all requests and not for this one alone.
+_HOLD_STATUS = (429, 503)
 # A connection that is refused or a name that is unknown seldom heals within seconds.
 _CONNECT_RETRIES = 2
 _BACKOFF_SECONDS = 0.5
@@ -34,6 +38,8 @@ _BACKOFF_MAX_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 300.0
 # A whole answer may take so many times the time-out of one read; slower is a fault.
 _PATIENCE = 10
+# Waits from here on are worth a word.
+_LONG_SECONDS = 5
 _CHUNK = 1 << 16
 _SMALL_CHUNK = 1 << 11
 # Of a text from outside, so much is shown.
@@ -95,6 +101,8 @@ class Transport:
         self._notify = notify
         self._sleep = sleep
         self._session: requests.Session | None = None
+        # Keeping a limit means many waits: one sentence is enough.
+        self._has_said_pace = False
         # Server time minus this host's, in ticks; None until an answer has told it.
         self.clock_offset: int | None = None
 
@@ -122,8 +130,12 @@ class Transport:
         bearer: str | None = None,
         retry_status: bool = True,
         retries: int | None = None,
+        pace: Pace | None = None,
     ) -> Reply:
-        """The answer, after as many tries as `retries` or the options allow. TransportError where there is none."""
+        """The answer, after as many tries as `retries` or the options allow. TransportError where there is none.
+
+        `pace`: when each try may go out. ApiError (429) where that is later than this run waits.
+        """
         # First of all: it knows what to say where requests is missing.
         session = self.session
         from urllib3.exceptions import MaxRetryError
@@ -132,14 +144,16 @@ class Transport:
         while True:
             reply: Reply | None = None
             fault: Exception | None = None
+            if pace is not None:
+                self._keep(pace, url)
             try:
                 reply = self._once(session, method, url, params, data, headers, bearer)
             except _faults() as error:
                 fault = error
             if reply is not None and not (retry_status and reply.status in _RETRY_STATUS):
                 return reply
-            if reply is not None and reply.status == 429:
-                self.counters.throttled += 1
+            if reply is not None:
+                self._note_hold(reply, pace)
             failure = None if fault is None else explain(fault, url, self.options, self.route(url)[0])
             if failure is not None and not failure.is_passing:
                 raise failure.error from fault
@@ -151,9 +165,28 @@ class Transport:
             if not self._may_wait(wait):
                 return self._give_up(reply, failure, fault)
             self.counters.retried += 1
-            if wait >= 5:
+            if wait >= _LONG_SECONDS:
                 self._notify(f"{place(url)}: waiting {wait:.0f} s before another try ({_cause(reply, failure)}).")
             self._sleep(wait)
+
+    def _keep(self, pace: Pace, url: str) -> None:
+        wait = pace.take(self._longest_wait())
+        if wait.seconds >= _LONG_SECONDS and not self._has_said_pace:
+            self._has_said_pace = True
+            self._notify(f"{place(url)}: waiting {wait.seconds:.0f} s ({wait.why}).")
+        if wait.seconds:
+            self._sleep(wait.seconds)
+            if pace.is_held():
+                # Another run has been asked to wait in the meantime.
+                self._keep(pace, url)
+
+    def _note_hold(self, reply: Reply, pace: Pace | None) -> None:
+        """What an answer says to all who ask for this app and tenant."""
+        if reply.status == 429:
+            self.counters.throttled += 1
+        asked = self.retry_after(reply) if reply.status in _HOLD_STATUS else None
+        if asked and pace is not None:
+            pace.hold(asked)
 
     def _give_up(self, reply: Reply | None, failure: Any, fault: Exception | None) -> Reply:
         if reply is not None:
@@ -182,9 +215,13 @@ class Transport:
         return max(0.0, (until - (self.server_now() if sent is None else sent)) / SECOND)
 
     def _may_wait(self, seconds: float) -> bool:
-        if seconds > LONGEST_WAIT_SECONDS:
-            return False
-        return self.deadline is None or time.monotonic() + seconds < self.deadline
+        return seconds <= self._longest_wait()
+
+    def _longest_wait(self) -> float:
+        """Seconds; less than none where the time is over."""
+        if self.deadline is None:
+            return LONGEST_WAIT_SECONDS
+        return min(self.deadline - time.monotonic(), LONGEST_WAIT_SECONDS)
 
     def _once(
         self,

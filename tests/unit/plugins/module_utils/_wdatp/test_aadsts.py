@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.aadsts import MEANINGS, code_of, explain, may_pass
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.aadsts import MEANINGS, code_of, explain
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.config import Connection, resolve_one
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor, forms_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.secrets import FileSecret
@@ -54,7 +54,7 @@ def test_every_code_says_what_where_and_what_to_change(code: int) -> None:
     assert re.fullmatch(r"[A-Z][^{}]+[^.{}]\.", error.remedy)
     assert len(re.findall(r"\.\s", error.remedy)) <= 1
     assert not [form for form in forms_of(SECRET) if form in str(error)]
-    assert may_pass(error) == (code in PASSING)
+    assert error.is_final == (code not in PASSING)
 
 
 @pytest.mark.parametrize("code", [7000215, 70002])
@@ -82,14 +82,14 @@ def test_an_unknown_code_gets_microsofts_own_words_without_secrets() -> None:
     assert "(AADSTS4711): The thing '********' at https://a.b/c is bad." in error.message
     assert "Trace ID" not in str(error)
     assert SECRET not in str(error)
-    assert not may_pass(error)
+    assert error.is_final
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
 def test_what_passes_by_its_oauth_name(error: str) -> None:
     found = explain({"error": error, "error_description": "The mock tenant was told to fail."}, connection())
     assert found.code == "auth.unavailable"
-    assert may_pass(found)
+    assert not found.is_final
 
 
 @pytest.mark.parametrize(

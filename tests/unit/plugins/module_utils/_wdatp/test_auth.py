@@ -35,6 +35,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors impo
     WdatpError,
 )
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import MASK, Redactor, forms_of
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.runtime import Runtime
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.transport import Transport
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -47,8 +48,11 @@ Connect = Callable[..., Connection]
 GRAPH_ROLES = ("SecurityAlert.Read.All", "SecurityIncident.Read.All")
 
 
-def authenticator(connection: Connection, redactor: Redactor | None = None) -> Authenticator:
-    return Authenticator(connection, Transport(connection.http, sleep=lambda seconds: None), redactor or Redactor())
+def authenticator(
+    connection: Connection, redactor: Redactor | None = None, runtime: Runtime | None = None
+) -> Authenticator:
+    transport = Transport(connection.http, sleep=lambda seconds: None)
+    return Authenticator(connection, transport, redactor or Redactor(), runtime)
 
 
 def legs(tenant: MockTenant) -> list[str]:
@@ -226,9 +230,9 @@ def test_renewing_gets_another_one(tenant: MockTenant, connection_to: Connect) -
 
 
 def test_a_repaired_secret_counts_at_once(tenant: MockTenant, connection_to: Connect) -> None:
-    """MSAL by itself would replay a refusal for a minute."""
+    """MSAL by itself would replay a refusal for a minute, also where we ask all the same."""
     connection = connection_to(client_secret="new-secret-value-1")
-    one = authenticator(connection)
+    one = authenticator(connection, runtime=Runtime(insists=True))
     for _attempt in range(2):
         with pytest.raises(AuthError):
             one.token()
@@ -240,7 +244,7 @@ def test_a_repaired_secret_counts_at_once(tenant: MockTenant, connection_to: Con
 def test_a_repaired_app_counts_at_once(tenant: MockTenant, connection_to: Connect) -> None:
     """The same with status 400, which MSAL replays for longer."""
     tenant.configure(app_disabled=True)
-    one = authenticator(connection_to())
+    one = authenticator(connection_to(), runtime=Runtime(insists=True))
     with pytest.raises(AuthError) as caught:
         one.token()
     assert caught.value.code == "auth.app_disabled"

@@ -292,6 +292,13 @@ def test_the_environments_host_is_one_of_the_credentials_or_none(etc: str) -> No
     assert host({"WDATP_HOST": EXPORTER}) == "eu.api.security.microsoft.com"
 
 
+def test_requests_per_minute() -> None:
+    environ = {"WDATP_REQUESTS_PER_MINUTE": "90"}
+    assert one(**INLINE).http.requests_per_minute is None
+    assert one(environ, **INLINE).http.requests_per_minute == 90
+    assert one(environ, requests_per_minute=7, **INLINE).http.requests_per_minute == 7
+
+
 def test_overrides() -> None:
     target = one(
         api_url="https://127.0.0.1:8443/", authority_url="https://login.example", scope="api://x/.default", **INLINE
@@ -320,6 +327,7 @@ def test_overrides() -> None:
         ({"authority_url": "https://login.example/tenant"}, "authority_url: .* has the path /tenant"),
         ({"timeout": 0}, "timeout: 0 is too small"),
         ({"retries": -1}, "retries: -1 is negative"),
+        ({"requests_per_minute": 0}, "requests_per_minute: 0 is too small"),
         ({"ca_path": "/nowhere/ca.pem"}, "/nowhere/ca.pem does not exist"),
         ({"proxy": "socks5://x"}, "proxy"),
     ],
@@ -337,6 +345,8 @@ def test_contradictions(options: dict[str, Any], says: str) -> None:
         ({"WDATP_CLOUD": "china"}, "WDATP_CLOUD: china: Microsoft offers none"),
         ({"WDATP_VALIDATE_CERTS": "maybe"}, "WDATP_VALIDATE_CERTS is 'maybe'"),
         ({"WDATP_AUTH_METHOD": "password"}, "WDATP_AUTH_METHOD is 'password'"),
+        ({"WDATP_REQUESTS_PER_MINUTE": "many"}, "WDATP_REQUESTS_PER_MINUTE is 'many'"),
+        ({"WDATP_REQUESTS_PER_MINUTE": "0"}, "requests_per_minute: 0 is too small"),
     ],
 )
 def test_nonsense_in_the_environment(environ: dict[str, str], says: str) -> None:
