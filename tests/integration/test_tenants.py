@@ -133,6 +133,11 @@ def test_a_tenant_in_error_leaves_the_others_alone_and_is_named(
             pull("Strict", credential="customers", _ignore=True),
             pull("Easy", credential="customers", fail_on_error=False),
             steer("Consent", mock, "config", method="PUT", unconsented_tenants=[]),
+            # Tries at once; the next pull would have waited a minute.
+            {
+                "name": "Test",
+                "secops.defender.wdatp_test_connectivity": {"credential": "customers", "organization": NAMES[1]},
+            },
             pull("Repaired", credential="customers"),
         ],
         play=defaults(state_dir, config_dir=str(config_dir)),

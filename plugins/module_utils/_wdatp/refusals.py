@@ -51,10 +51,9 @@ class Refusals:
             return
         times = "once" if note["attempts"] == 1 else f"{note['attempts']} times"
         raise AuthError(
-            f"{note['message']} This has been refused since {note['since']}, {times}; the next attempt is made at"
-            f" {self._time(left)}.",
-            f"{note['remedy']} A changed secret or certificate is tried at once,"
-            " and wdatp_test_connectivity always tries.",
+            f"{note['message']} Refused since {note['since']} ({times});"
+            f" the next attempt is made at {self._time(left)}.",
+            f"{note['remedy']} wdatp_test_connectivity tries at once; so does a run with another secret.",
             code=note["code"],
             aadsts=note["aadsts"],
         )

@@ -75,13 +75,13 @@ def test_the_next_run_does_not_ask(runs: Runs, connection_to: Connect) -> None:
     assert runs.asked == 1
     assert (second.code, second.aadsts) == (first.code, first.aadsts) == ("auth.invalid_secret", 7000215)
     assert second.message.startswith(first.message)
-    found = re.search(r" since (\S+), once; the next attempt is made at (\S+)\.$", second.message)
+    found = re.search(r" since (\S+) \(once\); the next attempt is made at (\S+)\.$", second.message)
     assert found is not None
     since, following = parse_time(found[1]), parse_time(found[2])
     assert abs(since - now_ticks()) < 10 * SECOND
     assert abs(following - since - 60 * SECOND) < 5 * SECOND
     assert second.remedy.startswith(first.remedy)
-    assert "wdatp_test_connectivity always tries" in second.remedy
+    assert "wdatp_test_connectivity tries at once" in second.remedy
 
 
 def test_attempts_become_rarer(runs: Runs, connection_to: Connect) -> None:
@@ -92,7 +92,7 @@ def test_attempts_become_rarer(runs: Runs, connection_to: Connect) -> None:
         runs.now += wait - 1
         error = runs.token(connection)
         assert runs.asked == number
-        assert ("once;" if number == 1 else f"{number} times;") in str(error)
+        assert ("(once)" if number == 1 else f"({number} times)") in str(error)
         runs.now += 1
         assert isinstance(runs.token(connection), AuthError)
     assert runs.asked == 6
@@ -153,7 +153,7 @@ def test_success_removes_the_note(tenant: MockTenant, runs: Runs, connection_to:
     assert runs.token(connection) is None
     tenant.configure(secrets=[])
     runs.token(connection)
-    assert "once;" in str(runs.token(connection))
+    assert "(once)" in str(runs.token(connection))
     assert runs.asked == 3
 
 
@@ -166,7 +166,7 @@ def test_the_connectivity_test_always_tries(tenant: MockTenant, runs: Runs, conn
 
     assert not reachable(runs.runtime(insists=True))
     assert runs.asked == 2
-    assert "2 times;" in str(runs.token(connection))
+    assert "(2 times)" in str(runs.token(connection))
     tenant.configure(secrets=[WRONG])
     assert isinstance(runs.token(connection), AuthError)
     assert reachable(runs.runtime(insists=True))
@@ -297,4 +297,4 @@ def test_after_a_day_without_attempts_it_begins_anew(runs: Runs, connection_to: 
     runs.token(connection)
     runs.now += 90_000
     runs.token(connection)
-    assert "once;" in str(runs.token(connection))
+    assert "(once)" in str(runs.token(connection))
