@@ -121,6 +121,21 @@ options:
       - Whether the task fails where a tenant or a destination is in error. All that works is done first in any case.
     type: bool
     default: true
+  reconcile:
+    description:
+      - Ask whether everything is there. All events of the window are compared with what the ledger knows and with what
+        the files hold, those included that rotation made of them (C(alerts.jsonl.1), C(alerts-20261125.jsonl.gz)).
+      - The window begins at O(since), or O(initial_lookback) before its end.
+      - V(report) names what is missing, writes nothing and moves nothing. It also checks the manifest.
+      - V(fill) writes what is missing, to the files that lack it. A store that is corrupt is put aside first, and made
+        anew from the API and the files.
+      - Files that were moved elsewhere hold nothing any more. Choose a window for which the files are still there.
+    type: str
+    default: 'no'
+    choices:
+      - 'no'
+      - report
+      - fill
   destinations:
     description:
       - Where the events go. One file, C(events.jsonl) in O(state_dir), where nothing is given.
@@ -187,6 +202,17 @@ EXAMPLES = r"""
     since: 30d
     destinations:
       - path: /var/log/defender/alerts.jsonl
+  become: true
+
+- name: Ask whether all alerts of the last week are in the file
+  secops.defender.wdatp_pull_events:
+    credential: contoso
+    since: 7d
+    reconcile: report
+    destinations:
+      - path: /var/log/defender/alerts.jsonl
+  register: checked
+  failed_when: checked.reconciled.missing > 0 or checked.manifest.problems
   become: true
 
 - name: Pull with an identity from the environment (WDATP_TENANT_ID, WDATP_CLIENT_ID, WDATP_CLIENT_SECRET)
@@ -331,6 +357,67 @@ destinations:
       description: Why it lacks them, as C(code), C(message) and C(remedy). Null where nothing is wrong.
       type: dict
       sample: null
+reconciled:
+  description:
+    - The events of the window, each version counted once, against what was delivered before this run.
+    - C(api) is the sum of C(delivered), C(left_out) and C(missing).
+  returned: with O(reconcile)
+  type: dict
+  contains:
+    api:
+      description: What the API has.
+      type: int
+      sample: 812
+    delivered:
+      description: What the ledger knows and every file holds, or what waits for a file in the outbox.
+      type: int
+      sample: 809
+    left_out:
+      description: Versions that O(updates) kept from the files.
+      type: int
+      sample: 0
+    missing:
+      description: What the ledger does not know, or a file does not hold.
+      type: int
+      sample: 3
+    filled:
+      description: What was missing and is there now.
+      type: int
+      sample: 3
+    ids:
+      description: The ids of what was missing, a thousand at most.
+      type: list
+      elements: str
+      sample: ["da637578995287051192_756343937"]
+manifest:
+  description: The line that this run added to the manifest of O(state_dir), from which can be shown that nothing was
+    removed.
+  returned: always
+  type: dict
+  contains:
+    path:
+      description: The manifest.
+      type: str
+      sample: /var/lib/wdatp/manifest.jsonl
+    run:
+      description: The number of the run. Not in check mode and not with O(reconcile=report), which add no line.
+      type: int
+      sample: 288
+    sha256:
+      description: The hash of the line. The next line repeats it.
+      type: str
+      sample: 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4
+    runs:
+      description: How many runs the manifest names. Only with O(reconcile).
+      type: int
+      sample: 288
+    problems:
+      description:
+        - Lines of the manifest that were changed or removed, and runs whose events are not in the files as they were
+          written. Only with O(reconcile).
+      type: list
+      elements: str
+      sample: []
 events:
   description: The newest events of this run, oldest first, as many as O(return_events) says.
   returned: always

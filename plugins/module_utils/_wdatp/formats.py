@@ -57,4 +57,23 @@ def _text(value: object) -> bytes:
         return json.dumps(value).encode()
 
 
+_ENVELOPE, _ALERT = b'{"wdatp": {', b'}, "alert": '
+
+
+def alert_in(line: bytes) -> tuple[bytes, str | None, int]:
+    """(the alert's own text, its API, its sequence number) in a line of a file, whatever format that was written in.
+
+    Without an envelope nobody knows the API, and the number is 0.
+    """
+    # Inside the envelope's texts every quotation mark is escaped, so this can't stand in one of them.
+    end = line.find(_ALERT) if line.startswith(_ENVELOPE) else -1
+    if end < 0:
+        return line, None, 0
+    try:
+        about = json.loads(line[len(_ENVELOPE) - 1 : end + 1])
+        return line[end + len(_ALERT) : -1], str(about["api"]), int(about["sequence"])
+    except (ValueError, KeyError, TypeError):
+        return line, None, 0
+
+
 RENDER: dict[str, Callable[[Outgoing], bytes]] = {"raw": _raw, "envelope": _envelope}

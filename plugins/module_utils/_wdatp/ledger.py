@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .page import CONTENT, Event
-from .store import Known, number_of, version_number
-
-# (id, version, content) as the store's ledger keeps them
-Entry = tuple[int, int, Optional[int]]
+from .store import Entry, Known, number_of, version_number
 
 # The figures that a verdict counts for.
 NEW, UPDATED, DUPLICATES = "new", "updated", "duplicates"
 
 
 class Verdict(NamedTuple):
+    """`entry.written`: this version belongs in the destinations, whether it goes there now or went there before."""
+
     event: Event
     kind: str
-    is_written: bool
     entry: Entry
+
+    @property
+    def is_due(self) -> bool:
+        """It goes to the destinations now."""
+        return self.entry.written and self.kind != DUPLICATES
 
 
 # Whether a version of a known event that the ledger lacks is written: (it is newer, its text is another) -> it is.
@@ -53,20 +56,19 @@ class Ledger:
             version = version_number(event)
             content = self._content_number(event) if self._keeps_content else None
             before = known.get(number)
-            entry = (number, version, content)
             if before is None:
-                known[number] = Known({version}, version, content)
-                yield Verdict(event, NEW, True, entry)
+                known[number] = Known({version: True}, version, content)
+                yield Verdict(event, NEW, Entry(number, version, content, True))
             elif version in before.versions:
-                yield Verdict(event, DUPLICATES, False, entry)
+                yield Verdict(event, DUPLICATES, Entry(number, version, content, before.versions[version]))
             else:
                 # Where there is no time to go by, what comes later is newer.
                 is_newer = version > before.newest or event.version.startswith(CONTENT)
                 is_written = self._is_written(is_newer, content != before.content)
-                before.versions.add(version)
+                before.versions[version] = is_written
                 if is_newer:
                     known[number] = Known(before.versions, version, content)
-                yield Verdict(event, UPDATED, is_written, entry)
+                yield Verdict(event, UPDATED, Entry(number, version, content, is_written))
 
     def _content_number(self, event: Event) -> int:
         """The content without the update time, so that an alert that was only touched is told from one that changed.

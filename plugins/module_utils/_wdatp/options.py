@@ -110,6 +110,7 @@ PULL = (
     # bytes of alert text
     Option("max_bytes", type="int"),
     Option("return_events", type="int", default=0),
+    Option("reconcile", choices=("no", "report", "fill"), default="no"),
     Option("fail_on_error", type="bool", default=True),
     Option("destinations", type="list", elements="dict", options=DESTINATION),
 )

@@ -25,6 +25,10 @@ class Delivery:
     error: WdatpError | None = None
 
     @property
+    def id(self) -> int:
+        return self.progress.id
+
+    @property
     def is_level(self) -> bool:
         """It has everything, so the next batch may go to it as soon as it is committed."""
         return self.error is None and self.progress.intent is None
@@ -43,10 +47,13 @@ class Outbox:
 
     # --- a batch that is being committed ---------------------------------------------------------------------------
 
-    def intend(self, batch_id: int) -> None:
-        """Inside the batch's transaction: notes where it will begin in the files that have all before it."""
+    def intend(self, batch_id: int, destination: int | None = None) -> None:
+        """Inside the batch's transaction: notes where it will begin in the files that have all before it.
+
+        `destination`: the one that it is for; None: all of them.
+        """
         for item in self.deliveries:
-            if item.is_level:
+            if item.is_level and destination in (None, item.id):
                 try:
                     item.progress = item.destination.intent(item.progress, batch_id)
                 except DestinationError as error:
@@ -74,7 +81,7 @@ class Outbox:
     def catch_up(self) -> None:
         """What earlier runs left in the outbox, to every destination that takes it."""
         for item in self.deliveries:
-            for batch in self.store.batches_after(self.job, item.progress.acked):
+            for batch in self.store.batches_after(self.job, item.id, item.progress.acked):
                 if item.progress.intent != batch.id:
                     self._intend_one(item, batch)
                 if item.error is None:
@@ -102,16 +109,16 @@ class Outbox:
 
     # --- results ---------------------------------------------------------------------------------------------------
 
-    def has_all(self, batch_id: int) -> bool:
-        """Whether every destination has this batch and all before it."""
-        return all(item.progress.acked >= batch_id for item in self.deliveries)
+    def has_all(self, batch_id: int, destination: int | None = None) -> bool:
+        """Whether every destination, or the one that it is for, has this batch and all before it."""
+        return all(item.progress.acked >= batch_id for item in self.deliveries if destination in (None, item.id))
 
     def pending(self) -> int:
         """Events that at least one destination still lacks."""
         return max((self._pending(item) for item in self.deliveries), default=0)
 
     def _pending(self, item: Delivery) -> int:
-        return self.store.pending(self.job, item.progress.acked)
+        return self.store.pending(self.job, item.id, item.progress.acked)
 
     def to_list(self) -> list[dict[str, Any]]:
         return [

@@ -105,6 +105,16 @@ def parse_page(body: bytes, place: str, first_line: Callable[[bytes], str], make
     return page
 
 
+def parse_line(line: bytes) -> Fields | None:
+    """The fields of one alert that stands on a line of its own; None where it is none."""
+    text = line.decode("latin-1")
+    try:
+        fields, end = _scan(text, 0)
+    except (ValueError, StopIteration, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) and _blank(text, end).end() == len(text) else None
+
+
 class _Reader:
     """Walks one body. Rows become events at once: a page of parsed rows would cost more than all else here."""
 

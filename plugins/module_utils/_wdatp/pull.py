@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pull: the only place that knows the order of steps.
 
-For each tenant: cursor -> window -> walk -> ledger -> one transaction (events, ledger, cursor) -> files. What one
-tenant or one destination lacks or breaks holds up no other.
+For each tenant: cursor -> window -> walk -> ledger -> one transaction (events, ledger, cursor) -> files; at the end a
+line of the manifest. What one tenant or one destination lacks or breaks holds up no other.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ from .ahead import one_ahead
 from .asker import ApiAsker
 from .client import Client
 from .config import Connection, HttpOptions, resolve
+from .destinations.file import FileDestination
 from .destinations.registry import destinations_of
 from .errors import WdatpError
-from .formats import one_line
+from .formats import Outgoing, one_line
+from .holdings import NOWHERE, Holdings, Targets
 from .ledger import DUPLICATES, Ledger, Verdict
+from .manifest import Checker, Manifest, batches_of, piece_of, read_chain
 from .memory import give_large_blocks_back
-from .outbox import Outbox
+from .outbox import Delivery, Outbox
+from .outcome import PullReport, Reconciled, StreamReport
 from .page import CONTENT, Event, value_of
 from .paging import MOST_BAD_SLICES, BadSlice, Walk
+from .presence import rotated
 from .pulloptions import PullOptions, page_size_of, pull_options
 from .redact import Redactor
 from .runtime import Runtime, runtime_of
 from .sources.base import Source, Span
 from .sources.registry import source_of
 from .store import Cursor, Store
-from .times import SECOND, format_time, now_ticks
+from .times import DAY, SECOND, format_time, now_ticks
 from .transport import Counters, Transport
-
-FIGURES = ("fetched", "new", "updated", "duplicates", "written", "requests", "throttled", "retried", "quarantined")
 
 
 @dataclass
@@ -49,102 +52,6 @@ class Context:
     check_mode: bool = False
 
 
-@dataclass
-class StreamReport:
-    """What came of one tenant and one API."""
-
-    tenant_id: str
-    organization: str | None
-    api: str
-    new: int = 0
-    updated: int = 0
-    duplicates: int = 0
-    written: int = 0
-    # Events that a real run would have written, in check mode too.
-    chosen: int = 0
-    complete: bool = False
-    quarantined: int = 0
-    before: str | None = None
-    after: str | None = None
-    lag_seconds: int | None = None
-    counters: Counters = field(default_factory=Counters)
-    error: WdatpError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "tenant_id": self.tenant_id,
-            "organization": self.organization,
-            "api": self.api,
-            "fetched": self.new + self.updated + self.duplicates,
-            "new": self.new,
-            "updated": self.updated,
-            "duplicates": self.duplicates,
-            "written": self.written,
-            "complete": self.complete,
-            "cursor": {"before": self.before, "after": self.after},
-            "lag_seconds": self.lag_seconds,
-            "requests": self.counters.requests,
-            "throttled": self.counters.throttled,
-            "retried": self.counters.retried,
-            "quarantined": self.quarantined,
-            "error": self.error.to_dict() if self.error else None,
-        }
-
-
-@dataclass
-class PullReport:
-    """What came of a run."""
-
-    streams: list[StreamReport]
-    destinations: list[dict[str, Any]] = field(default_factory=list)
-    pending: int = 0
-    caught_up: int = 0
-    duration_seconds: float = 0.0
-    events: list[Any] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The return values of wdatp_pull_events."""
-        each = [stream.to_dict() for stream in self.streams]
-        totals = {name: sum(entry[name] for entry in each) for name in FIGURES}
-        lags = [entry["lag_seconds"] for entry in each if entry["lag_seconds"] is not None]
-        found = {
-            "changed": any(stream.chosen for stream in self.streams) or self.caught_up > 0,
-            **totals,
-            "pending": self.pending,
-            "complete": all(stream.complete for stream in self.streams),
-            "streams": each,
-            "lag_seconds": max(lags, default=None),
-            "duration_seconds": round(self.duration_seconds, 3),
-            "destinations": self.destinations,
-            "events": self.events,
-        }
-        if len(each) == 1:
-            found["cursor"] = each[0]["cursor"]
-        return found
-
-    def failure(self) -> WdatpError | None:
-        """One error for all that went wrong, which also says what is safe; None where nothing did."""
-        wrong = [stream for stream in self.streams if stream.error is not None]
-        unwritten = [item for item in self.destinations if item["error"]]
-        if not wrong and not unwritten:
-            return None
-        texts, remedies = [], []
-        for stream in wrong:
-            name = f"{stream.organization or stream.tenant_id}: " if len(self.streams) > 1 else ""
-            texts.append(f"{name}{stream.error.message}")  # type: ignore[union-attr]
-            remedies.append(stream.error.remedy)  # type: ignore[union-attr]
-        for item in unwritten:
-            texts.append(item["error"]["message"])
-            remedies.append(item["error"]["remedy"])
-        first = wrong[0].error.code if wrong and wrong[0].error else unwritten[0]["error"]["code"]
-        return WdatpError(" ".join([*texts, self._safe()]), " ".join(dict.fromkeys(remedies)), code=first)
-
-    def _safe(self) -> str:
-        written = sum(stream.written for stream in self.streams)
-        text = f"Written and safe in this run: {written} events; the next run goes on from there, nothing is lost."
-        return text + (f" Waiting in the outbox: {self.pending} events." if self.pending else "")
-
-
 def pull(options: Mapping[str, Any], context: Context) -> PullReport:
     """Pulls what the options mean. Errors of a tenant or a destination are in the report; all others are raised."""
     started = time.monotonic()
@@ -154,18 +61,22 @@ def pull(options: Mapping[str, Any], context: Context) -> PullReport:
     connections = resolve(options)
     source = source_of(connections[0].target.api, wanted.expand, wanted.wanted)
     _say_once(source, wanted, context)
-    with Store(wanted.state_dir, read_only=context.check_mode) as store:
+    is_dry = context.check_mode or wanted.reconcile == "report"
+    with Store(wanted.state_dir, read_only=is_dry, rebuild=wanted.reconcile == "fill") as store:
+        if store.set_aside:
+            context.warn(f"The store was corrupt and is kept as {store.set_aside}; a new one was made.")
         targets = [item.target for item in destinations]
         job = store.job_of(targets)
-        if not context.check_mode:
+        if not is_dry:
+            _deliver_what_is_left(store, job, destinations)
             _forget_others(store, job, targets, context)
         outbox = Outbox(store, job, destinations)
+        runtime = runtime_of(options, context.warn, context.check_mode)
+        run = _Run(wanted, context, store, job, outbox, source, started, runtime)
         try:
-            runtime = runtime_of(options, context.warn, context.check_mode)
-            run = _Run(wanted, context, store, job, outbox, source, started, runtime)
             report = run.all(connections)
         finally:
-            outbox.close()
+            run.close()
     report.duration_seconds = time.monotonic() - started
     return report
 
@@ -176,6 +87,15 @@ def _say_once(source: Source, wanted: PullOptions, context: Context) -> None:
         context.warn(warning)
     if source.warning:
         context.warn(source.warning)
+
+
+def _deliver_what_is_left(store: Store, job: int, destinations: Sequence[FileDestination]) -> None:
+    """What waits for these destinations from the time when they were in another company."""
+    for item in destinations:
+        for other in store.jobs_left(job, item.target):
+            left = Outbox(store, other, [item])
+            left.catch_up()
+            item.close()
 
 
 def _forget_others(store: Store, job: int, targets: list[str], context: Context) -> None:
@@ -211,27 +131,89 @@ class _Run:
         self.events_left = options.max_events
         self.bytes_left = options.max_bytes
         self.returned: deque[bytes] = deque(maxlen=options.return_events)
+        # Nothing is written and nothing moved.
+        self.is_dry = store.read_only
+        self.is_reconciling = options.reconcile != "no"
+        self.holdings = Holdings(store, outbox, source.name, self.is_reconciling, context.warn)
+        self.manifest = Manifest(store)
+        self._checkers: dict[str, Checker] = {}
         self._transports: dict[HttpOptions, Transport] = {}
 
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
+        self.holdings.close()
+        self.outbox.close()
+
     def all(self, connections: Sequence[Connection]) -> PullReport:
-        report = PullReport([])
-        if self.context.check_mode:
-            report.caught_up = self.outbox.pending()
+        report = PullReport([], manifest={"path": self.manifest.path})
+        if self.is_dry:
+            report.caught_up = self.outbox.pending() if self.context.check_mode else 0
         else:
+            self._with_manifest(lambda: self.manifest.settle(self._targets()))
             self.outbox.catch_up()
             report.caught_up = sum(item.written for item in self.outbox.deliveries)
-        try:
-            for connection in connections:
-                report.streams.append(self._stream(connection))
-        finally:
-            for transport in self._transports.values():
-                transport.close()
-        if not self.context.check_mode:
+        if self.is_reconciling:
+            self._read_manifest(report)
+        for connection in connections:
+            report.streams.append(self._stream(connection))
+        if not self.is_dry:
             self.outbox.flush()
+            self._with_manifest(lambda: report.manifest.update(self.manifest.append(self._entry(report))))
         report.pending = self.outbox.pending()
         report.destinations = self.outbox.to_list()
         report.events = [value_of(raw) for raw in self.returned]
+        if self.is_reconciling:
+            self._check_manifest(report)
         return report
+
+    # --- the manifest ----------------------------------------------------------------------------------------------
+
+    def _with_manifest(self, deed: Callable[[], None]) -> None:
+        try:
+            deed()
+        except OSError as error:
+            # The store has the entry; the next run writes it.
+            self.context.warn(f"{self.manifest.path} can't be written now: {error.strerror}. The next run catches up.")
+
+    def _targets(self) -> list[str]:
+        return [self.store.name_of(item.destination.target) for item in self.outbox.deliveries]
+
+    def _entry(self, report: PullReport) -> dict[str, Any]:
+        """Streams without anything to tell are only counted: with a thousand tenants most are."""
+        pieces = self.store.pieces()
+        streams = []
+        for stream in report.streams:
+            own = [piece for piece in pieces if piece.stream == stream.number]
+            if own or stream.error or not stream.complete or len(report.streams) == 1:
+                streams.append({**stream.for_manifest(), **batches_of(own)})
+        quiet = len(report.streams) - len(streams)
+        return {"destinations": self._targets(), "streams": streams, "quiet": quiet}
+
+    def _read_manifest(self, report: PullReport) -> None:
+        """Before the files are read: what they have to hold."""
+        path = self.manifest.path
+        chain = read_chain(self.store, [*rotated(path), path])
+        report.manifest.update({"runs": chain.runs, "problems": chain.problems})
+        for item in self.outbox.deliveries:
+            target = item.destination.target
+            self._checkers[target] = Checker(chain.batches(self.store.name_of(target)))
+
+    def _check_manifest(self, report: PullReport) -> None:
+        for item in self.outbox.deliveries:
+            found = self._checkers[item.destination.target].problems()
+            report.manifest["problems"] += [f"{item.destination.target}: {text}" for text in found]
+        for text in report.manifest["problems"]:
+            self.context.warn(f"Manifest: {text}.")
+
+    def read_files(self, since: int, now: int) -> None:
+        """Once a run, as soon as Microsoft's time is known: what the files hold, where that has to be looked at."""
+        self.holdings.read(since, now, self._feed)
+
+    def _feed(self, item: Delivery, text: bytes) -> None:
+        self._checkers[item.destination.target].feed(text)
+
+    # --- the tenants -----------------------------------------------------------------------------------------------
 
     def _transport(self, connection: Connection) -> Transport:
         """One session for all tenants that are reached in the same way."""
@@ -296,18 +278,25 @@ class _Stream:
         # the stream goes: a domain name is the same tenant.
         token = self.client.auth.token()
         self.number = run.store.stream(run.job, token.tenant_id or connection.identity.tenant_id, run.source.name)
+        report.number = self.number
+        self.today = transport.server_now() // DAY
         self.filter_key = run.source.filter_key
         self.cursor = run.store.cursor(self.number, self.filter_key)
         self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, run.source.time_field)
         self.moves_cursor = True
-        self.lateness = run.store.lateness(self.number)
+        self.lateness = run.store.lateness(self.number, self.today)
         # Events behind this moment that are not known yet came late; None: nothing can be learned of them.
         self.late_behind = self.cursor.ticks if self.cursor and run.options.since is None else None
 
     def pull(self) -> None:
         run, report = self.run, self.report
         report.before = report.after = self.cursor.value if self.cursor else None
-        window = self._window(self.transport.server_now())
+        now = self.transport.server_now()
+        window = self._window(now)
+        report.window = (window.low, window.high)
+        if run.is_reconciling:
+            report.reconciled = Reconciled()
+        run.read_files(window.low, now)
         began = now_ticks()
         try:
             is_mended = self._retry_quarantined()
@@ -318,6 +307,9 @@ class _Stream:
             report.quarantined = len(self._quarantined())
             report.after = self.cursor.value if self.cursor else None
             report.lag_seconds = self._lag(began)
+        if report.complete and not run.is_dry:
+            with run.store.transaction():
+                run.store.prune(self.number, self.today)
 
     def _walk(self, window: Span, avoid: Sequence[Span] = ()) -> Walk:
         size, _warning = page_size_of(self.options.page_size, self.run.source)
@@ -337,7 +329,7 @@ class _Stream:
         walk.asker.is_patient = False
         if not self.run.has_budget() or not self._drain(walk, moves_cursor=False) or walk.bad_slices:
             return False
-        if not self.run.context.check_mode:
+        if not self.run.is_dry:
             with self.run.store.transaction():
                 self.run.store.release(self.number, self.filter_key, span.low)
         return True
@@ -386,7 +378,7 @@ class _Stream:
             f"{self.report.organization or self.report.tenant_id}: the alerts of {moment} can't be read and were put"
             f" aside; each run tries them again. {bad.error.message}"
         )
-        if self.run.context.check_mode:
+        if self.run.is_dry:
             return
         store, key = self.run.store, self.filter_key
         span, why = (bad.span.low, bad.span.high or bad.span.low), (bad.error.code, bad.error.message)
@@ -397,27 +389,44 @@ class _Stream:
 
     def _keep(self, events: list[Event], moves_cursor: bool) -> bool:
         """A batch into the store and the files. False where a budget ended within it."""
-        verdicts, is_whole = self._within_budget(events)
-        chosen = [verdict.event for verdict in verdicts if verdict.is_written]
+        verdicts = list(self.ledger.judge(events))
+        targets = self.run.holdings.lacking(verdicts)
+        count = self._within_budget(verdicts, targets)
+        is_whole = count == len(verdicts)
+        del verdicts[count:], targets[count:]
         cursor = self._next_cursor(verdicts) if moves_cursor and self.moves_cursor else self.cursor
-        if not self.run.context.check_mode:
-            self._commit(verdicts, chosen, cursor, self._later(verdicts) if moves_cursor else 0)
+        self._reconcile(verdicts, targets)
+        if not self.run.is_dry:
+            self._commit(verdicts, targets, cursor, self._later(verdicts) if moves_cursor else 0)
             self.cursor = cursor
         for verdict in verdicts:
             setattr(self.report, verdict.kind, getattr(self.report, verdict.kind) + 1)
-        self.report.chosen += len(chosen)
-        self.run.returned.extend(event.raw for event in chosen[-self.options.return_events or len(chosen) :])
+        if self.options.reconcile != "report":
+            chosen = [verdict.event.raw for verdict, where in zip(verdicts, targets) if where != NOWHERE]
+            self.report.chosen += len(chosen)
+            self.run.returned.extend(chosen[-self.options.return_events or len(chosen) :])
         return is_whole
 
-    def _within_budget(self, events: list[Event]) -> tuple[list[Verdict], bool]:
-        """The verdicts up to where a budget of events or bytes ends (time is looked at between batches)."""
-        run = self.run
-        taken: list[Verdict] = []
-        for verdict in self.ledger.judge(events):
-            if verdict.is_written and not run.take(len(verdict.event.raw)):
-                return taken, False
-            taken.append(verdict)
-        return taken, True
+    def _within_budget(self, verdicts: list[Verdict], targets: list[Targets]) -> int:
+        """How many of them come before a budget of events or bytes ends (time is looked at between batches)."""
+        for number, (verdict, where) in enumerate(zip(verdicts, targets)):
+            if where != NOWHERE and not self.run.take(len(verdict.event.raw)):
+                return number
+        return len(verdicts)
+
+    def _reconcile(self, verdicts: list[Verdict], targets: list[Targets]) -> None:
+        """Counts what was there before this run."""
+        found = self.report.reconciled
+        if found is None:
+            return
+        for verdict, where in zip(verdicts, targets):
+            found.api += 1
+            if not verdict.entry.written:
+                found.left_out += 1
+            elif where == NOWHERE:
+                found.delivered += 1
+            else:
+                found.note_missing(verdict.event.id)
 
     def _next_cursor(self, verdicts: list[Verdict]) -> Cursor | None:
         """The newest time that was reached, in Microsoft's own text; never back."""
@@ -436,22 +445,49 @@ class _Stream:
         late = max((behind - item.event.ticks for item in verdicts if item.kind != DUPLICATES), default=0)
         return late if late > self.lateness else 0
 
-    def _commit(self, verdicts: list[Verdict], chosen: list[Event], cursor: Cursor | None, lateness: int) -> None:
-        store, outbox = self.run.store, self.run.outbox
+    def _commit(self, verdicts: list[Verdict], targets: list[Targets], cursor: Cursor | None, lateness: int) -> None:
+        store = self.run.store
         entries = [verdict.entry for verdict in verdicts if verdict.kind != DUPLICATES]
-        batch = None
         with store.transaction():
-            store.remember(self.number, entries)
-            if chosen:
-                lines = b"\n".join([*(one_line(event.raw) for event in chosen), b""])
-                ids = [event.id for event in chosen]
-                batch = store.put_batch(self.run.job, format_time(now_ticks()), self.origin, ids, lines)
-                outbox.intend(batch.id)
+            store.remember(self.number, entries, self.today)
+            batches = [
+                self._put([verdict.event for verdict, where in zip(verdicts, targets) if takes(where)], destination)
+                for destination, takes in self._receivers(targets)
+            ]
             if cursor is not None:
                 store.set_cursor(self.number, self.filter_key, cursor)
             if lateness:
-                store.set_lateness(self.number, lateness)
+                store.set_lateness(self.number, lateness, self.today)
                 self.lateness = lateness
-        if batch is not None:
+        self.run.holdings.shipped(verdicts, targets)
+        self._deliver(batches, sum(where != NOWHERE for where in targets))
+
+    def _receivers(self, targets: list[Targets]) -> list[tuple[int | None, Callable[[Targets], bool]]]:
+        """For each batch that is needed: the destination that it is for (None: all), and what goes into it."""
+        if all(where in (None, NOWHERE) for where in targets):
+            return [(None, lambda where: where is None)] if None in targets else []
+        found: list[tuple[int | None, Callable[[Targets], bool]]] = []
+        for number, item in enumerate(self.run.outbox.deliveries):
+            found.append((item.id, lambda where, number=number: where is None or number in where))  # type: ignore[misc]
+        return found
+
+    def _put(self, events: list[Event], destination: int | None) -> tuple[Outgoing, int | None] | None:
+        """Events into the outbox, for one destination or for all. Inside a transaction."""
+        if not events:
+            return None
+        store = self.run.store
+        lines = b"\n".join([*(one_line(event.raw) for event in events), b""])
+        ids = [event.id for event in events]
+        batch = store.put_batch(self.run.job, format_time(now_ticks()), self.origin, ids, lines, destination)
+        store.add_piece(self.number, destination, (batch.id, batch.size, *piece_of(lines), ids[0], ids[-1]))
+        self.run.outbox.intend(batch.id, destination)
+        return batch, destination
+
+    def _deliver(self, batches: Sequence[tuple[Outgoing, int | None] | None], events: int) -> None:
+        outbox, made = self.run.outbox, [item for item in batches if item is not None]
+        for batch, _destination in made:
             outbox.deliver(batch)
-            self.report.written += batch.size if outbox.has_all(batch.id) else 0
+        if all(outbox.has_all(batch.id, destination) for batch, destination in made):
+            self.report.written += events
+            if self.report.reconciled is not None:
+                self.report.reconciled.filled += events

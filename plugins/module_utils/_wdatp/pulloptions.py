@@ -37,6 +37,8 @@ class PullOptions:
     max_seconds: int | None
     max_bytes: int | None
     return_events: int
+    # no, report, fill
+    reconcile: str
 
     def overlap_for(self, lateness: int) -> int:
         """How far to read back behind the cursor, where events were seen to be so late (ticks)."""
@@ -52,6 +54,8 @@ class PullOptions:
             raise OptionError(
                 f"since ({self.since}) is not before until ({self.until}).", "Swap them, or leave until out."
             )
+        if since is None and self.reconcile != "no":
+            since = max(0, (now if until is None else until) - self.initial_lookback)
         return since, until
 
 
@@ -77,6 +81,7 @@ def pull_options(options: Mapping[str, Any]) -> PullOptions:
         max_seconds=_at_least(options, "max_seconds", 1),
         max_bytes=_at_least(options, "max_bytes", 1),
         return_events=_at_least(options, "return_events", 0) or 0,
+        reconcile=options.get("reconcile") or "no",
     )
     found.window(now_ticks())
     return found

@@ -17,23 +17,24 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from .errors import StoreError
 from .formats import Outgoing
 from .page import CONTENT, Event
+from .schema import APPLICATION_ID, SCHEMA, create, migrate
 
-# "wdat"; tells this file from any other SQLite database.
-_APPLICATION_ID = 0x77646174
-SCHEMA = 1
 _LOCK_SECONDS = 5.0
 # What was learned of lateness holds so long without being seen again.
 _LATENESS_DAYS = 30
+# The ledger keeps what was met in so many days. No API gives alerts longer than 180 days
+# (learn.microsoft.com/defender-xdr/data-privacy), so nothing that was forgotten can come again.
+LEDGER_DAYS = 400
 # SQLite allowed 999 variables in a statement before 3.32.
-_CHUNK = 900
-_ROWS = _CHUNK // 5
+_CHUNK = 890
+_ROWS = _CHUNK // 6
 # Bytes of blobs are worth large pages; the cache stays small, whatever the ledger's size.
 _PRAGMAS = (
     "page_size=16384",
@@ -44,32 +45,6 @@ _PRAGMAS = (
     # In pages: a batch's events are gone from the outbox again before many of them are copied into the database.
     "wal_autocheckpoint=4000",
 )
-_TABLES = """
-CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE stream (
-  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, tenant TEXT NOT NULL, api TEXT NOT NULL,
-  lateness INTEGER NOT NULL DEFAULT 0, lateness_day INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (job, tenant, api));
-CREATE TABLE cursor (
-  stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, value TEXT NOT NULL, ticks INTEGER NOT NULL,
-  PRIMARY KEY (stream, filter)) WITHOUT ROWID;
-CREATE TABLE quarantine (
-  stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
-  since TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (stream, filter, low)) WITHOUT ROWID;
-CREATE TABLE ledger (
-  stream INTEGER NOT NULL, id INTEGER NOT NULL, version INTEGER NOT NULL, content INTEGER, day INTEGER NOT NULL,
-  PRIMARY KEY (stream, id, version)) WITHOUT ROWID;
-CREATE TABLE batch (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL REFERENCES job, size INTEGER NOT NULL,
-  received_at TEXT NOT NULL, first_sequence INTEGER NOT NULL, origin TEXT NOT NULL, ids TEXT NOT NULL,
-  lines BLOB NOT NULL);
-CREATE TABLE destination (
-  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, target TEXT NOT NULL, acked INTEGER NOT NULL,
-  intent INTEGER, position INTEGER, device INTEGER, inode INTEGER,
-  UNIQUE (job, target));
-CREATE TABLE sequence (next INTEGER NOT NULL);
-INSERT INTO sequence VALUES (1);
-"""
 
 
 class Cursor(NamedTuple):
@@ -80,7 +55,10 @@ class Cursor(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a destination is. `intent`: the batch being written, from `position` of the file (device, inode) on."""
+    """How far a destination is. `intent`: the batch being written, from `position` of the file (device, inode) on.
+
+    `end`: how long the file was when the store last wrote to it, -1 where it never did; `mtime`: its time then (ns).
+    """
 
     id: int
     acked: int
@@ -88,14 +66,42 @@ class Progress(NamedTuple):
     position: int
     device: int
     inode: int
+    end: int
+    mtime: int
 
 
 class Known(NamedTuple):
-    """An event id in the ledger: its versions, and the content of the newest where that is kept."""
+    """An event id in the ledger: its versions (True: that one went to the destinations), and the content of the
+    newest where that is kept."""
 
-    versions: set[int]
+    versions: dict[int, bool]
     newest: int
     content: int | None
+
+
+class Entry(NamedTuple):
+    """A version of an event as the ledger keeps it."""
+
+    id: int
+    version: int
+    content: int | None
+    written: bool
+
+
+class Piece(NamedTuple):
+    """A batch as the manifest names it: for all destinations or one, and what it held."""
+
+    batch: int
+    stream: int
+    tenant: str
+    api: str
+    target: str | None
+    size: int
+    # The first line's and all lines' SHA-256, in hexadecimal.
+    first_line: str
+    sha256: str
+    first_id: str
+    last_id: str
 
 
 def number_of(text: str | bytes) -> int:
@@ -132,8 +138,8 @@ def _sqlite_error(error: sqlite3.DatabaseError, path: str) -> StoreError:
     if "not a database" in text or "malformed" in text:
         return StoreError(
             f"The store {path} is corrupt: {text}.",
-            f"Move {path} (with its -wal and -shm files) away and run again with since set to where you are sure that"
-            " nothing is missing: alerts since then are fetched once more.",
+            "Run once with reconcile: fill and with since set to before it broke: the store is put aside and a new one"
+            " made from the API and from what the files hold. Nothing is written twice.",
             code="store.corrupt",
         )
     if "readonly" in text or "unable to open" in text or "disk I/O" in text:
@@ -169,18 +175,24 @@ def _is_full(path: str) -> bool:
 
 
 class Store:
-    """The store of one state directory, locked for one run. `read_only`: look, and leave no trace (check mode)."""
+    """The store of one state directory, locked for one run. `read_only`: look, and leave no trace (check mode).
 
-    def __init__(self, state_dir: str, read_only: bool = False) -> None:
-        self._directory = os.path.abspath(state_dir)
+    `rebuild`: a store that is corrupt is put aside under another name, which `set_aside` tells, and a new one made.
+    """
+
+    def __init__(self, state_dir: str, read_only: bool = False, rebuild: bool = False) -> None:
+        self.directory = os.path.abspath(state_dir)
         self.path = os.path.join(state_dir, "state.db")
         self.read_only = read_only
+        self.set_aside: str | None = None
         self._lock = -1
         with _explained(self.path):
             if not read_only:
                 os.makedirs(state_dir, mode=0o750, exist_ok=True)
                 self._lock = _take_lock(os.path.join(state_dir, "lock"))
             try:
+                if rebuild and not read_only and self._is_corrupt():
+                    self._put_aside()
                 self._db = self._connect()
                 self._check()
             except BaseException:
@@ -216,11 +228,9 @@ class Store:
             else:
                 for pragma in _PRAGMAS:
                     db.execute("PRAGMA " + pragma)
-            db.executescript(
-                f"BEGIN; {_TABLES} PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
-            )
+            create(db)
             return
-        if _one(db, "PRAGMA application_id") != _APPLICATION_ID:
+        if _one(db, "PRAGMA application_id") != APPLICATION_ID:
             raise StoreError(
                 f"{self.path} is a database of another program.",
                 "Set state_dir to a directory of its own.",
@@ -236,6 +246,37 @@ class Store:
         if not self.read_only:
             for pragma in _PRAGMAS[1:]:
                 db.execute("PRAGMA " + pragma)
+        if version < SCHEMA:
+            self._migrate(version)
+
+    def _migrate(self, version: int) -> None:
+        if self.read_only:
+            # What a run would find: a copy, as nothing may be touched.
+            copy = _nothing()
+            self._db.backup(copy)
+            self._db.close()
+            self._db = copy
+        migrate(self._db, version)
+
+    def _is_corrupt(self) -> bool:
+        """Whether SQLite finds a broken page. StoreError where the store can't be read for another reason."""
+        if not os.path.exists(self.path):
+            return False
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_LOCK_SECONDS)) as db:
+                return bool(db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+        except sqlite3.DatabaseError as error:
+            if _sqlite_error(error, self.path).code != "store.corrupt":
+                raise
+            return True
+
+    def _put_aside(self) -> None:
+        """Another name for a corrupt store: some of it may still be read by a person."""
+        aside = f"{self.path}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        for suffix in ("-wal", "-shm", ""):
+            if os.path.exists(self.path + suffix):
+                os.replace(self.path + suffix, aside + suffix)
+        self.set_aside = aside
 
     def close(self) -> None:
         if hasattr(self, "_db"):
@@ -274,7 +315,7 @@ class Store:
 
         So a job stays itself, with its cursors and its ledger, when a destination is added or taken away.
         """
-        for target in map(self._name_of, targets):
+        for target in map(self.name_of, targets):
             with _explained(self.path):
                 row = self._db.execute("SELECT job FROM destination WHERE target=? ORDER BY id", (target,)).fetchone()
             if row is not None:
@@ -285,13 +326,23 @@ class Store:
         """Drops the job's destinations that are not among these: what each still lacked is (target, events)."""
         with self.transaction():
             rows = self._db.execute("SELECT id, target, acked FROM destination WHERE job=?", (job,)).fetchall()
-            others = [row for row in rows if row[1] not in set(map(self._name_of, targets))]
+            others = [row for row in rows if row[1] not in set(map(self.name_of, targets))]
             self._db.executemany("DELETE FROM destination WHERE id=?", [(row[0],) for row in others])
-        return [(target, self.pending(job, acked)) for _number, target, acked in others]
+            self._db.executemany("DELETE FROM found WHERE destination=?", [(row[0],) for row in others])
+        return [(target, self.pending(job, number, acked)) for number, target, acked in others]
 
-    def _name_of(self, target: str) -> str:
+    def jobs_left(self, job: int, target: str) -> list[int]:
+        """Other jobs in whose outbox events wait for this destination: it was in another company before."""
+        query = (
+            "SELECT job FROM destination AS d WHERE target=? AND job<>? AND EXISTS (SELECT 1 FROM batch"
+            " WHERE batch.job=d.job AND batch.id>d.acked AND coalesce(batch.destination, d.id)=d.id) ORDER BY id"
+        )
+        with _explained(self.path):
+            return [row[0] for row in self._db.execute(query, (self.name_of(target), job))]
+
+    def name_of(self, target: str) -> str:
         """A file inside the state directory goes by its name there: the directory may be moved or restored."""
-        return os.path.relpath(target, self._directory) if target.startswith(self._directory + os.sep) else target
+        return os.path.relpath(target, self.directory) if target.startswith(self.directory + os.sep) else target
 
     def stream(self, job: int, tenant_id: str, api: str) -> int:
         """The number of one tenant and one API of a job."""
@@ -324,16 +375,16 @@ class Store:
 
     # --- lateness --------------------------------------------------------------------------------------------------
 
-    def lateness(self, stream: int) -> int:
-        """How late (ticks) events of a stream came at most in the last weeks, measured against the cursor."""
+    def lateness(self, stream: int, day: int) -> int:
+        """How late (ticks) events of a stream came at most in the weeks before `day`, measured against the cursor."""
         query = "SELECT lateness FROM stream WHERE id=? AND lateness_day>=?"
         with _explained(self.path):
-            row = self._db.execute(query, (stream, _today() - _LATENESS_DAYS)).fetchone()
+            row = self._db.execute(query, (stream, day - _LATENESS_DAYS)).fetchone()
         return int(row[0]) if row else 0
 
-    def set_lateness(self, stream: int, ticks: int) -> None:
+    def set_lateness(self, stream: int, ticks: int, day: int) -> None:
         """Inside a transaction."""
-        self._db.execute("UPDATE stream SET lateness=?, lateness_day=? WHERE id=?", (ticks, _today(), stream))
+        self._db.execute("UPDATE stream SET lateness=?, lateness_day=? WHERE id=?", (ticks, day, stream))
 
     # --- quarantine ------------------------------------------------------------------------------------------------
 
@@ -362,54 +413,88 @@ class Store:
             for start in range(0, len(ids), _CHUNK):
                 part = ids[start : start + _CHUNK]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT id, version, content FROM ledger WHERE stream=? AND id IN ({marks})"  # noqa: S608
+                query = f"SELECT id, version, content, written FROM ledger WHERE stream=? AND id IN ({marks})"  # noqa: S608
                 rows = self._db.execute(query, (stream, *part))
-                for event_id, version, content in rows:
+                for event_id, version, content, written in rows:
                     old = found.get(event_id)
                     if old is None:
-                        found[event_id] = Known({version}, version, content)
+                        found[event_id] = Known({version: bool(written)}, version, content)
                     else:
-                        old.versions.add(version)
+                        old.versions[version] = bool(written)
                         if version > old.newest:
                             found[event_id] = Known(old.versions, version, content)
         return found
 
-    def remember(self, stream: int, entries: Sequence[tuple[int, int, int | None]]) -> None:
-        """(id, version, content) into the ledger. Inside a transaction."""
-        day = _today()
+    def remember(self, stream: int, entries: Sequence[Entry], day: int) -> None:
+        """Versions into the ledger, as met on `day` (since 1970, by Microsoft's clock). Inside a transaction."""
         # Many rows a statement: executemany would let go of the interpreter's lock, and win it back, for each row.
         for start in range(0, len(entries), _ROWS):
             part = entries[start : start + _ROWS]
-            marks = ",".join(["(?,?,?,?,?)"] * len(part))
-            values = [
-                value for event_id, version, content in part for value in (stream, event_id, version, content, day)
-            ]
-            self._db.execute(f"INSERT OR IGNORE INTO ledger VALUES {marks}", values)  # noqa: S608
+            marks = ",".join(["(?,?,?,?,?,?)"] * len(part))
+            values = [value for entry in part for value in (stream, *entry, day)]
+            query = f"INSERT OR IGNORE INTO ledger (stream, id, version, content, written, day) VALUES {marks}"  # noqa: S608
+            self._db.execute(query, values)
+
+    def prune(self, stream: int, day: int) -> None:
+        """Forgets, once a day, what was met so long ago that no API gives it any more. Inside a transaction.
+
+        `day`: by Microsoft's clock, so that a wrong one of this host makes nobody forget.
+        """
+        due = "UPDATE stream SET pruned_day=? WHERE id=? AND pruned_day<>?"
+        if self._db.execute(due, (day, stream, day)).rowcount:
+            self._db.execute("DELETE FROM ledger WHERE stream=? AND day<?", (stream, day - LEDGER_DAYS))
+            self._db.execute("DELETE FROM found WHERE day<?", (day - LEDGER_DAYS,))
+
+    # --- what files hold without the store's knowledge ---------------------------------------------------------------
+
+    def add_found(self, destination: int, marks: Iterable[int], day: int) -> None:
+        """Inside a transaction."""
+        self._db.executemany("INSERT OR IGNORE INTO found VALUES (?,?,?)", ((destination, mark, day) for mark in marks))
+
+    def has_found(self, destination: int) -> bool:
+        with _explained(self.path):
+            return bool(_one(self._db, "SELECT EXISTS (SELECT 1 FROM found WHERE destination=?)", destination))
+
+    def found(self, destination: int, marks: Sequence[int]) -> set[int]:
+        """Those of the marks that a destination's file is known to hold."""
+        with _explained(self.path):
+            return among(self._db, "SELECT mark FROM found WHERE destination=? AND mark", (destination,), marks)
+
+    def raise_sequence(self, least: int) -> None:
+        """The next sequence number is at least this one. Inside a transaction."""
+        self._db.execute("UPDATE sequence SET next=max(next, ?)", (least,))
 
     # --- the outbox ------------------------------------------------------------------------------------------------
 
     def put_batch(
-        self, job: int, received_at: str, origin: dict[str, str | None], ids: list[str], lines: bytes
+        self,
+        job: int,
+        received_at: str,
+        origin: dict[str, str | None],
+        ids: list[str],
+        lines: bytes,
+        destination: int | None = None,
     ) -> Outgoing:
-        """Events into the outbox. Inside a transaction."""
+        """Events into the outbox, for one destination or for all of the job. Inside a transaction."""
         count = len(ids)
         first = _one(self._db, "SELECT next FROM sequence")
         self._db.execute("UPDATE sequence SET next=?", (first + count,))
-        values = (job, count, received_at, first, json.dumps(origin), json.dumps(ids), lines)
+        values = (job, count, received_at, first, json.dumps(origin), json.dumps(ids), lines, destination)
         cursor = self._db.execute(
-            "INSERT INTO batch (job, size, received_at, first_sequence, origin, ids, lines) VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO batch (job, size, received_at, first_sequence, origin, ids, lines, destination)"
+            " VALUES (?,?,?,?,?,?,?,?)",
             values,
         )
         return Outgoing(int(cursor.lastrowid or 0), count, received_at, first, origin, ids, lines)
 
-    def batches_after(self, job: int, acked: int) -> Iterator[Outgoing]:
-        """The outbox of a job behind a batch, oldest first, one at a time."""
+    def batches_after(self, job: int, destination: int, acked: int) -> Iterator[Outgoing]:
+        """The outbox of a destination behind a batch, oldest first, one at a time."""
         while True:
             with _explained(self.path):
                 row = self._db.execute(
                     "SELECT id, size, received_at, first_sequence, origin, ids, lines FROM batch"
-                    " WHERE job=? AND id>? ORDER BY id LIMIT 1",
-                    (job, acked),
+                    " WHERE job=? AND id>? AND coalesce(destination, ?)=? ORDER BY id LIMIT 1",
+                    (job, acked, destination, destination),
                 ).fetchone()
             if row is None:
                 return
@@ -417,24 +502,25 @@ class Store:
             number, size, received_at, first, origin, names, lines = row
             yield Outgoing(number, size, received_at, first, json.loads(origin), json.loads(names), lines)
 
-    def pending(self, job: int, acked: int) -> int:
-        """How many events of a job wait behind a batch."""
+    def pending(self, job: int, destination: int, acked: int) -> int:
+        """How many events wait for a destination behind a batch."""
+        query = "SELECT coalesce(sum(size), 0) FROM batch WHERE job=? AND id>? AND coalesce(destination, ?)=?"
         with _explained(self.path):
-            return _one(self._db, "SELECT coalesce(sum(size), 0) FROM batch WHERE job=? AND id>?", job, acked)
+            return _one(self._db, query, job, acked, destination, destination)
 
     def destination(self, job: int, target: str) -> Progress:
         """How far a destination is; a new one begins with what comes from now on."""
         query = (
-            "SELECT id, acked, intent, coalesce(position, 0), coalesce(device, 0), coalesce(inode, 0)"
+            'SELECT id, acked, intent, coalesce(position, 0), coalesce(device, 0), coalesce(inode, 0), "end", mtime'
             " FROM destination WHERE job=? AND target=?"
         )
         with _explained(self.path):
-            target = self._name_of(target)
+            target = self.name_of(target)
             row = self._db.execute(query, (job, target)).fetchone()
             if row is None:
                 last = _one(self._db, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='batch'")
                 if self.read_only:
-                    return Progress(-1, last, None, 0, 0, 0)
+                    return Progress(-1, last, None, 0, 0, 0, -1, 0)
                 self._db.execute("INSERT INTO destination (job, target, acked) VALUES (?,?,?)", (job, target, last))
                 row = self._db.execute(query, (job, target)).fetchone()
         return Progress(*row)
@@ -442,12 +528,52 @@ class Store:
     def save_progress(self, job: int, progress: Sequence[Progress]) -> None:
         """Notes how far the destinations are, and drops what all of them have. Inside a transaction."""
         self._db.executemany(
-            "UPDATE destination SET acked=?, intent=?, position=?, device=?, inode=? WHERE id=?",
-            [(item.acked, item.intent, item.position, item.device, item.inode, item.id) for item in progress],
+            'UPDATE destination SET acked=?, intent=?, position=?, device=?, inode=?, "end"=?, mtime=? WHERE id=?',
+            [(*item[1:], item.id) for item in progress],
         )
         self._db.execute(
-            "DELETE FROM batch WHERE job=? AND id<=(SELECT min(acked) FROM destination WHERE job=?)", (job, job)
+            "DELETE FROM batch WHERE job=? AND id<=(SELECT min(acked) FROM destination"
+            " WHERE job=batch.job AND id=coalesce(batch.destination, id))",
+            (job,),
         )
+        # One that was made for a destination which is none any more.
+        self._db.execute(
+            "DELETE FROM batch WHERE job=? AND destination NOT IN (SELECT id FROM destination WHERE job=batch.job)",
+            (job,),
+        )
+
+    # --- the manifest ----------------------------------------------------------------------------------------------
+
+    def add_piece(self, stream: int, destination: int | None, piece: tuple[int, int, str, str, str, str]) -> None:
+        """(batch, size, first line, sha256, first id, last id), for the manifest. Inside a transaction."""
+        batch, *rest = piece
+        self._db.execute("INSERT INTO part VALUES (?,?,?,?,?,?,?,?)", (batch, stream, destination, *rest))
+
+    def pieces(self) -> list[Piece]:
+        """What was committed since the last entry of the manifest, oldest first."""
+        query = (
+            "SELECT part.batch, part.stream, tenant, api, target, part.size, first_line, sha256, first_id, last_id"
+            " FROM part JOIN stream ON stream.id=part.stream LEFT JOIN destination ON destination.id=part.destination"
+            " ORDER BY part.batch"
+        )
+        with _explained(self.path):
+            return [Piece(*row) for row in self._db.execute(query)]
+
+    def entries(self) -> list[tuple[int, bytes, bool]]:
+        """The newest entries of the manifest: (run, line, whether its file is known to have it), oldest first."""
+        with _explained(self.path):
+            rows = self._db.execute("SELECT run, line, is_written FROM manifest ORDER BY run")
+            return [(run, bytes(line), bool(is_written)) for run, line, is_written in rows]
+
+    def add_entry(self, run: int, line: bytes) -> None:
+        """An entry, which speaks for all pieces so far. Inside a transaction."""
+        self._db.execute("INSERT INTO manifest (run, line) VALUES (?,?)", (run, line))
+        self._db.execute("DELETE FROM part")
+
+    def entry_written(self, run: int) -> None:
+        """The manifest's file has an entry; those before it need not be kept. Inside a transaction."""
+        self._db.execute("UPDATE manifest SET is_written=1 WHERE run=?", (run,))
+        self._db.execute("DELETE FROM manifest WHERE run<?", (run,))
 
 
 def _nothing() -> sqlite3.Connection:
@@ -455,9 +581,14 @@ def _nothing() -> sqlite3.Connection:
     return sqlite3.connect(":memory:", isolation_level=None)
 
 
-def _today() -> int:
-    """Days since 1970, by this host's clock: good enough for what is kept for weeks."""
-    return int(time.time() // 86400)
+def among(db: sqlite3.Connection, query: str, values: tuple[object, ...], numbers: Sequence[int]) -> set[int]:
+    """Those of the numbers that a query finds, which is asked with `... IN (...)` at its end. StoreError."""
+    found: set[int] = set()
+    for start in range(0, len(numbers), _CHUNK):
+        part = numbers[start : start + _CHUNK]
+        rows = db.execute(f"{query} IN ({','.join('?' * len(part))})", (*values, *part))
+        found.update(row[0] for row in rows)
+    return found
 
 
 def _one(db: sqlite3.Connection, query: str, *values: object) -> int:

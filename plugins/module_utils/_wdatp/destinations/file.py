@@ -16,6 +16,7 @@ import os
 
 from ..errors import DestinationError
 from ..formats import RENDER, Outgoing
+from ..presence import Stretch, rotated
 from ..store import Progress
 
 _MODE = 0o640
@@ -74,29 +75,80 @@ class FileDestination:
             os.close(self._handle)
             self._handle = -1
 
+    # --- what is there ---------------------------------------------------------------------------------------------
+
+    def strange(self, progress: Progress, since: float) -> tuple[Progress, list[Stretch]]:
+        """The parts of the file, and of those that rotation made of it, that the store has not written, oldest first:
+        its state is older than the files, or somebody else wrote there. And the progress that takes them for read.
+
+        `since`: of a destination that is new, rotated files from before that time (seconds since 1970) don't count.
+        """
+        found = [part for path in rotated(self.target) for part in self._strange_rotated(path, progress, since)]
+        try:
+            now = os.stat(self.target)
+        except OSError:
+            return progress, found
+        is_same = (now.st_dev, now.st_ino) == (progress.device, progress.inode)
+        start = progress.end if is_same and 0 <= progress.end <= now.st_size else 0
+        if start < now.st_size:
+            found.append(Stretch(self.target, start))
+        seen = {"device": now.st_dev, "inode": now.st_ino, "end": now.st_size, "mtime": now.st_mtime_ns}
+        return progress._replace(**seen), found
+
+    def _strange_rotated(self, path: str, progress: Progress, since: float) -> list[Stretch]:
+        try:
+            now = os.stat(path)
+        except OSError:
+            return []
+        if (now.st_dev, now.st_ino) == (progress.device, progress.inode):
+            # The file itself, moved: the rule.
+            return [Stretch(path, progress.end)] if 0 <= progress.end < now.st_size else []
+        is_newer = now.st_mtime_ns > progress.mtime if progress.end >= 0 else now.st_mtime >= since
+        return [Stretch(path, 0)] if is_newer else []
+
+    def everything(self, since: float) -> list[Stretch]:
+        """The file and those that rotation made of it since that time (seconds since 1970), oldest first."""
+        paths = [path for path in rotated(self.target) if os.stat(path).st_mtime >= since]
+        return [Stretch(path, 0) for path in [*paths, self.target] if os.path.exists(path)]
+
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def intent(self, progress: Progress, batch_id: int) -> Progress:
         """Where the file stands before a batch: what the store has to know before `write`."""
         self._follow_path()
-        found = os.fstat(self._handle)
+        try:
+            self._begin_line()
+            found = os.fstat(self._handle)
+        except OSError as error:
+            raise self._error(error) from error
         return progress._replace(intent=batch_id, position=found.st_size, device=found.st_dev, inode=found.st_ino)
+
+    def _begin_line(self) -> None:
+        """Ends a line that somebody has left torn: ours must not be glued to it."""
+        size = os.fstat(self._handle).st_size
+        if size and os.pread(self._handle, 1, size - 1) != b"\n":
+            self._append(memoryview(b"\n"))
 
     def write(self, progress: Progress, batch: Outgoing) -> Progress:
         """Appends what the file lacks of the batch that `progress` intends, down to the disk. DestinationError."""
         self.open()
         text = self._render(batch)
         try:
-            self._append(memoryview(text)[self._already_there(progress, text) :])
+            done = self._already_there(progress, text)
+            if not done:
+                self._begin_line()
+            self._append(memoryview(text)[done:])
             os.fsync(self._handle)
             if os.fstat(self._handle).st_nlink == 0:
                 # Deleted by somebody in the meantime: what is only in there would be lost.
                 self._follow_path()
                 self._append(memoryview(text))
                 os.fsync(self._handle)
+            now = os.fstat(self._handle)
         except OSError as error:
             raise self._error(error) from error
-        return progress._replace(acked=batch.id, intent=None)
+        place = {"device": now.st_dev, "inode": now.st_ino, "end": now.st_size, "mtime": now.st_mtime_ns}
+        return progress._replace(acked=batch.id, intent=None, **place)
 
     def _append(self, text: memoryview) -> None:
         while text:

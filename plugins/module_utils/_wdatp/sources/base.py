@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from ..errors import OptionError
+from ..formats import one_line
 from ..page import CONTENT, Event, Fields, text_of
 from ..times import format_time, parse_time
 
@@ -226,7 +227,8 @@ class ODataSource(Source):
 
 
 def content_name(raw: bytes) -> str:
-    return CONTENT + hashlib.sha256(raw).hexdigest()
+    """The same for the text as it came and as it lies in a file."""
+    return CONTENT + hashlib.sha256(one_line(raw)).hexdigest()
 
 
 def odata_string(text: str) -> str:

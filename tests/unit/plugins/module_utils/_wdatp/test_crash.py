@@ -11,6 +11,7 @@ itself; how that goes is its own tests' matter.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.secops.defender.plugins.module_utils._wdatp import auth, store
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import auth, manifest, store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.destinations import file
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, pull
 from mock_api import MockTenant, TenantConfig
@@ -175,6 +176,7 @@ def killed_pull(options: dict[str, Any], last: int, is_power_cut: bool) -> bool:
             boundaries = Boundaries(last)
             boundaries.is_power_cut = is_power_cut
             file.os = WatchedFileOs(boundaries)  # type: ignore[assignment]
+            manifest.os = WatchedFileOs(boundaries)  # type: ignore[assignment]
             store.os = WatchedOs(boundaries)  # type: ignore[assignment]
             store.sqlite3 = watched_sqlite(boundaries)
             pull(options, Context())
@@ -229,10 +231,23 @@ def kill_everywhere(
         # And nothing is left to do.
         with store.Store(options(place)["state_dir"]) as left:
             assert left._db.execute("SELECT count(*) FROM batch").fetchone() == (0,)
+            assert left.pieces() == []
+        check_manifest(place, options, f"boundary {last}")
         shutil.rmtree(place)
         if not was_killed:
             return last - 1
     raise AssertionError("the pull does not come to its end")
+
+
+def check_manifest(place: Path, options: Callable[[Path], dict[str, Any]], where: str) -> None:
+    """Its chain holds, and it names every event that was written, once."""
+    found = pull({**options(place), "reconcile": "report", "since": "2d"}, Context()).to_dict()
+    assert found["manifest"]["problems"] == [], where
+    assert found["reconciled"]["missing"] == 0, where
+    entries = [json.loads(line) for line in (place / "state" / manifest.NAME).read_bytes().splitlines()]
+    written = sum(stream["written"] for entry in entries for stream in entry["streams"])
+    with store.Store(options(place)["state_dir"], read_only=True) as left:
+        assert written == left._db.execute("SELECT count(*) FROM ledger").fetchone()[0], where
 
 
 @pytest.mark.parametrize(

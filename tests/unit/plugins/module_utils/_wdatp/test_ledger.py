@@ -20,11 +20,12 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.ledger impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import PULL
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Event
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.registry import source_of
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Known, Store
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Entry, Known, Store
 from hypothesis import given
 from hypothesis import strategies as st
 
 GRAPH = source_of("graph_alerts")
+TODAY = 20_000
 
 # A run's judge: events -> (kind, is_written) of each; what it says is remembered for the next.
 Judge = Callable[..., list[tuple[str, bool]]]
@@ -53,8 +54,8 @@ def runs(tmp_path: Path) -> Iterator[Callable[[str], Judge]]:
             def judge(*events: Event) -> list[tuple[str, bool]]:
                 verdicts: list[Verdict] = list(ledger.judge(list(events)))
                 with store.transaction():
-                    store.remember(stream, [verdict.entry for verdict in verdicts if verdict.kind != DUPLICATES])
-                return [(verdict.kind, verdict.is_written) for verdict in verdicts]
+                    store.remember(stream, [verdict.entry for verdict in verdicts if verdict.kind != DUPLICATES], TODAY)
+                return [(verdict.kind, verdict.is_due) for verdict in verdicts]
 
             return judge
 
@@ -155,7 +156,7 @@ def test_streams_have_ledgers_of_their_own(tmp_path: Path) -> None:
         job = store.job("job")
         first, second = (store.stream(job, tenant, "graph_alerts") for tenant in ("one", "two"))
         with store.transaction():
-            store.remember(first, [(1, 1, None)])
+            store.remember(first, [Entry(1, 1, None, True)], TODAY)
         assert store.known(first, [1]) != {}
         assert store.known(second, [1]) == {}
 
@@ -174,7 +175,7 @@ def test_whatever_comes_every_policy_keeps_its_word(batches: list[list[tuple[str
 
     def look_up(ids: list[int]) -> dict[int, Known]:
         return {
-            number: Known(set(rows[number]), max(rows[number]), rows[number][max(rows[number])])
+            number: Known(dict.fromkeys(rows[number], True), max(rows[number]), rows[number][max(rows[number])])
             for number in ids
             if number in rows
         }
@@ -191,9 +192,9 @@ def test_whatever_comes_every_policy_keeps_its_word(batches: list[list[tuple[str
                 "new_only": not versions,
                 "changed": second > newest and (not versions or versions[newest] != more),
             }[policy]
-            assert verdict.is_written == (expected and second not in versions)
+            assert verdict.is_due == (expected and second not in versions)
             kind = DUPLICATES if second in versions else UPDATED if versions else NEW
             assert verdict.kind == kind
             versions.setdefault(second, more)
-            number, version, content = verdict.entry
+            number, version, content, _written = verdict.entry
             rows.setdefault(number, {}).setdefault(version, content)

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import schema
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import store as store_module
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import StoreError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Event
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.schema import SCHEMA
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import (
-    SCHEMA,
+    LEDGER_DAYS,
     Cursor,
+    Entry,
     Known,
     Progress,
     Store,
@@ -31,6 +34,7 @@ from hypothesis import strategies as st
 
 ORIGIN = {"credential": None, "organization": "Contoso", "tenant_id": "t", "api": "graph_alerts"}
 IS_ROOT = os.geteuid() == 0
+TODAY = 20_000
 
 
 def fill(store: Store, ids: tuple[str, ...] = ("a", "b"), cursor: str = "2026-11-24T08:00:00Z") -> int:
@@ -39,7 +43,7 @@ def fill(store: Store, ids: tuple[str, ...] = ("a", "b"), cursor: str = "2026-11
     stream = store.stream(job, "tenant", "graph_alerts")
     progress = store.destination(job, "/out")
     with store.transaction():
-        store.remember(stream, [(number_of(name), 1, None) for name in ids])
+        store.remember(stream, [Entry(number_of(name), 1, None, True) for name in ids], TODAY)
         batch = store.put_batch(job, "now", ORIGIN, list(ids), b"".join(b"%b\n" % name.encode() for name in ids))
         store.set_cursor(stream, "", Cursor(cursor, 1))
         store.save_progress(job, [progress._replace(intent=batch.id, position=7)])
@@ -91,10 +95,10 @@ def test_everything_is_there_again(tmp_path: Path) -> None:
         job = store.job("job")
         assert store.stream(job, "TENANT", "graph_alerts") == stream
         assert store.cursor(stream, "") == Cursor("2026-11-24T08:00:00Z", 1)
-        assert store.known(stream, [number_of("a"), number_of("c")]) == {number_of("a"): Known({1}, 1, None)}
-        (batch,) = store.batches_after(job, 0)
+        assert store.known(stream, [number_of("a"), number_of("c")]) == {number_of("a"): Known({1: True}, 1, None)}
+        (batch,) = store.batches_after(job, 1, 0)
         assert (batch.size, batch.ids, batch.lines, batch.origin) == (2, ["a", "b"], b"a\nb\n", ORIGIN)
-        assert store.pending(job, 0) == 2
+        assert store.pending(job, 1, 0) == 2
         progress = store.destination(job, "/out")
         assert (progress.intent, progress.position, progress.acked) == (batch.id, 7, 0)
 
@@ -105,13 +109,13 @@ def test_a_transaction_that_breaks_leaves_nothing(tmp_path: Path) -> None:
         job = store.job("job")
         progress = store.destination(job, "/out")
         with pytest.raises(KeyboardInterrupt), store.transaction():
-            store.remember(stream, [(5, 1, None)])
+            store.remember(stream, [Entry(5, 1, None, True)], TODAY)
             batch = store.put_batch(job, "now", ORIGIN, ["c"], b"c\n")
             store.set_cursor(stream, "", Cursor("later", 2))
             store.save_progress(job, [progress._replace(acked=batch.id)])
             raise KeyboardInterrupt
         assert store.known(stream, [5]) == {}
-        assert store.pending(job, 0) == 2
+        assert store.pending(job, 1, 0) == 2
         assert store.cursor(stream, "") == Cursor("2026-11-24T08:00:00Z", 1)
         assert store.destination(job, "/out") == progress
         # And it goes on.
@@ -135,18 +139,18 @@ def test_the_outbox_drops_what_every_destination_has(tmp_path: Path) -> None:
         fill(store)
         fill(store, ("c",))
         job = store.job("job")
-        first, second = store.batches_after(job, 0)
+        first, second = store.batches_after(job, 1, 0)
         one = store.destination(job, "/out")
         with store.transaction():
             store._db.execute("INSERT INTO destination (job, target, acked) VALUES (?, '/other', 0)", (job,))
         with store.transaction():
             store.save_progress(job, [one._replace(acked=second.id)])
-        assert store.pending(job, 0) == 3
+        assert store.pending(job, 1, 0) == 3
         other = store.destination(job, "/other")
         with store.transaction():
             store.save_progress(job, [other._replace(acked=first.id)])
-        assert [batch.ids for batch in store.batches_after(job, 0)] == [["c"]]
-        assert store.pending(job, first.id) == 1
+        assert [batch.ids for batch in store.batches_after(job, 1, 0)] == [["c"]]
+        assert store.pending(job, 1, first.id) == 1
 
 
 def test_two_jobs_do_not_mix(tmp_path: Path) -> None:
@@ -154,11 +158,11 @@ def test_two_jobs_do_not_mix(tmp_path: Path) -> None:
         fill(store)
         other = store.job("other")
         progress = store.destination(other, "/out")
-        assert list(store.batches_after(other, 0)) == []
-        assert store.pending(other, 0) == 0
+        assert list(store.batches_after(other, 1, 0)) == []
+        assert store.pending(other, 1, 0) == 0
         with store.transaction():
             store.save_progress(other, [progress._replace(acked=999)])
-        assert store.pending(store.job("job"), 0) == 2
+        assert store.pending(store.job("job"), 1, 0) == 2
         assert store.stream(other, "tenant", "graph_alerts") != store.stream(store.job("job"), "tenant", "graph_alerts")
 
 
@@ -167,13 +171,13 @@ def test_batches_are_never_numbered_twice(tmp_path: Path) -> None:
     with Store(str(tmp_path)) as store:
         fill(store)
         job = store.job("job")
-        (first,) = store.batches_after(job, 0)
+        (first,) = store.batches_after(job, 1, 0)
         with store.transaction():
             store.save_progress(job, [store.destination(job, "/out")._replace(acked=first.id)])
-        assert list(store.batches_after(job, 0)) == []
+        assert list(store.batches_after(job, 1, 0)) == []
     with Store(str(tmp_path)) as store:
         fill(store, ("c",))
-        (second,) = store.batches_after(store.job("job"), 0)
+        (second,) = store.batches_after(store.job("job"), 1, 0)
         assert second.id > first.id
         assert second.first_sequence == first.first_sequence + 2
 
@@ -182,18 +186,139 @@ def test_more_ids_than_sqlite_takes_variables(tmp_path: Path) -> None:
     with Store(str(tmp_path)) as store:
         stream = fill(store)
         with store.transaction():
-            store.remember(stream, [(number, version, None) for number in range(5000) for version in (2, 1)])
+            store.remember(
+                stream, [Entry(number, version, None, True) for number in range(5000) for version in (2, 1)], TODAY
+            )
         found = store.known(stream, range(6000))
         assert len(found) == 5000
-        assert all(known == Known({1, 2}, 2, None) for known in found.values())
+        assert all(known == Known({1: True, 2: True}, 2, None) for known in found.values())
 
 
 def test_known_gives_the_content_of_the_newest_version(tmp_path: Path) -> None:
     with Store(str(tmp_path)) as store:
         stream = fill(store)
         with store.transaction():
-            store.remember(stream, [(9, 3, 33), (9, 2, 22), (9, 4, 44)])
-        assert store.known(stream, [9]) == {9: Known({2, 3, 4}, 4, 44)}
+            store.remember(stream, [Entry(9, 3, 33, True), Entry(9, 2, 22, False), Entry(9, 4, 44, True)], TODAY)
+        assert store.known(stream, [9]) == {9: Known({2: False, 3: True, 4: True}, 4, 44)}
+
+
+def test_ledger_forgets_what_no_api_gives_any_more(tmp_path: Path) -> None:
+    with Store(str(tmp_path)) as store:
+        stream = fill(store)
+        with store.transaction():
+            store.remember(stream, [Entry(1, 1, None, True)], TODAY - LEDGER_DAYS - 1)
+            store.remember(stream, [Entry(2, 1, None, True)], TODAY - LEDGER_DAYS)
+            store.add_found(1, [5], TODAY - LEDGER_DAYS - 1)
+            store.prune(stream, TODAY)
+        assert set(store.known(stream, [1, 2])) == {2}
+        assert not store.has_found(1)
+        # Once a day is enough: it reads the whole ledger.
+        with store.transaction():
+            store.remember(stream, [Entry(1, 1, None, True)], TODAY - LEDGER_DAYS - 1)
+            store.prune(stream, TODAY)
+        assert set(store.known(stream, [1, 2])) == {1, 2}
+        with store.transaction():
+            store.prune(stream, TODAY + 1)
+        assert set(store.known(stream, [1, 2])) == set()
+
+
+# --- older schemas -------------------------------------------------------------------------------------------------
+
+SCHEMA_1 = """
+CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE stream (
+  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, tenant TEXT NOT NULL, api TEXT NOT NULL,
+  lateness INTEGER NOT NULL DEFAULT 0, lateness_day INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (job, tenant, api));
+CREATE TABLE cursor (
+  stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, value TEXT NOT NULL, ticks INTEGER NOT NULL,
+  PRIMARY KEY (stream, filter)) WITHOUT ROWID;
+CREATE TABLE quarantine (
+  stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
+  since TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (stream, filter, low)) WITHOUT ROWID;
+CREATE TABLE ledger (
+  stream INTEGER NOT NULL, id INTEGER NOT NULL, version INTEGER NOT NULL, content INTEGER, day INTEGER NOT NULL,
+  PRIMARY KEY (stream, id, version)) WITHOUT ROWID;
+CREATE TABLE batch (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL REFERENCES job, size INTEGER NOT NULL,
+  received_at TEXT NOT NULL, first_sequence INTEGER NOT NULL, origin TEXT NOT NULL, ids TEXT NOT NULL,
+  lines BLOB NOT NULL);
+CREATE TABLE destination (
+  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, target TEXT NOT NULL, acked INTEGER NOT NULL,
+  intent INTEGER, position INTEGER, device INTEGER, inode INTEGER,
+  UNIQUE (job, target));
+CREATE TABLE sequence (next INTEGER NOT NULL);
+INSERT INTO sequence VALUES (3);
+INSERT INTO job VALUES (1, 'job');
+INSERT INTO stream VALUES (1, 1, 'tenant', 'graph_alerts', 7, 20000);
+INSERT INTO cursor VALUES (1, '', '2026-11-24T08:00:00Z', 1);
+INSERT INTO quarantine VALUES (1, '', 4, 5, 'then', 'api.unavailable', 'why');
+INSERT INTO ledger VALUES (1, 11, 1, NULL, 20000);
+INSERT INTO batch VALUES (8, 1, 2, 'now', 1, '{"api": "graph_alerts"}', '["a", "b"]', x'610A620A');
+INSERT INTO destination VALUES (2, 1, '/out', 7, 8, 70, 3, 4);
+PRAGMA application_id=0x77646174;
+PRAGMA user_version=1;
+"""
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """The state directory of the first version of this collection."""
+    db = sqlite3.connect(tmp_path / "state.db")
+    db.executescript(SCHEMA_1)
+    db.close()
+    return tmp_path
+
+
+def version_of(state: Path) -> int:
+    db = sqlite3.connect(state / "state.db")
+    try:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        db.close()
+
+
+def test_older_store_is_migrated_with_all_that_it_knows(older: Path) -> None:
+    with Store(str(older)) as store:
+        job = store.job("job")
+        stream = store.stream(job, "tenant", "graph_alerts")
+        assert store.cursor(stream, "") == Cursor("2026-11-24T08:00:00Z", 1)
+        assert store.lateness(stream, 20000) == 7
+        assert store.quarantined(stream, "") == [(4, 5)]
+        assert store.known(stream, [11]) == {11: Known({1: True}, 1, None)}
+        assert store.destination(job, "/out") == Progress(2, 7, 8, 70, 3, 4, -1, 0)
+        (batch,) = store.batches_after(job, 2, 7)
+        assert (batch.lines, batch.first_sequence) == (b"a\nb\n", 1)
+        assert store.pieces() == store.entries() == []
+    assert version_of(older) == SCHEMA
+
+
+def test_migrated_store_has_the_tables_of_a_new_one(older: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def tables(state: Path) -> dict[str, list[str]]:
+        with Store(str(state)) as store:
+            names = [row[0] for row in store._db.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+            columns = "SELECT name, type, dflt_value, pk FROM pragma_table_info(?)"
+            return {name: sorted(map(str, store._db.execute(columns, (name,)))) for name in names}
+
+    assert tables(older) == tables(tmp_path_factory.mktemp("new"))
+
+
+def test_check_mode_reads_an_older_store_and_leaves_it(older: Path) -> None:
+    before = listing(older)
+    with Store(str(older), read_only=True) as store:
+        assert store.pending(1, 2, 7) == 2
+        assert store.pieces() == []
+    assert listing(older) == before
+
+
+def test_migration_that_breaks_leaves_the_old_store(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {1: schema._STEPS[1].replace("CREATE TABLE part", "CREATE BROKEN part")}
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "_STEPS", steps)
+        assert refusal(older).code == "store.failed"
+    assert version_of(older) == 1
+    with Store(str(older)) as store:
+        assert store.pending(1, 2, 7) == 2
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=30))
@@ -250,7 +375,7 @@ def test_a_damaged_page_inside_is_corrupt(tmp_path: Path) -> None:
     with Store(str(tmp_path)) as store:
         stream = fill(store)
         with store.transaction():
-            store.remember(stream, [(number, 1, None) for number in range(20_000)])
+            store.remember(stream, [Entry(number, 1, None, True) for number in range(20_000)], TODAY)
     path = tmp_path / "state.db"
     data = bytearray(path.read_bytes())
     size = 16384
@@ -302,12 +427,12 @@ def test_a_second_run_waits_a_little(tmp_path: Path, holder: int, monkeypatch: p
 
     monkeypatch.setattr(store_module.time, "sleep", wait)
     with Store(str(tmp_path)) as store:
-        assert store.pending(store.job("job"), 0) == 2
+        assert store.pending(store.job("job"), 1, 0) == 2
 
 
 def test_check_mode_looks_while_another_run_is_under_way(tmp_path: Path, holder: int) -> None:
     with Store(str(tmp_path), read_only=True) as store:
-        assert store.pending(store.job("job"), 0) == 2
+        assert store.pending(store.job("job"), 1, 0) == 2
 
 
 def test_the_lock_ends_with_its_holder_and_what_it_committed_is_there(
@@ -316,7 +441,7 @@ def test_the_lock_ends_with_its_holder_and_what_it_committed_is_there(
     os.kill(holder, signal.SIGKILL)
     monkeypatch.setattr(store_module, "_LOCK_SECONDS", 2.0)
     with Store(str(tmp_path)) as store:
-        assert store.pending(store.job("job"), 0) == 2
+        assert store.pending(store.job("job"), 1, 0) == 2
 
 
 def test_a_store_that_could_not_be_opened_lets_go_of_its_lock(tmp_path: Path) -> None:
@@ -350,7 +475,7 @@ def test_check_mode_makes_nothing(tmp_path: Path) -> None:
         assert (job, stream) == (-1, -1)
         assert store.cursor(stream, "") is None
         assert store.known(stream, [1]) == {}
-        assert store.destination(job, "/out") == Progress(-1, 0, None, 0, 0, 0)
+        assert store.destination(job, "/out") == Progress(-1, 0, None, 0, 0, 0, -1, 0)
     assert not state.exists()
 
 
@@ -364,7 +489,7 @@ def test_check_mode_of_a_store_that_was_killed_while_it_was_made(tmp_path: Path,
     db.close()
     before = listing(tmp_path)
     with Store(str(tmp_path), read_only=True) as store:
-        assert store.pending(store.job("job"), 0) == 0
+        assert store.pending(store.job("job"), 1, 0) == 0
     assert listing(tmp_path) == before
     # And a real run makes it.
     with Store(str(tmp_path)) as store:
@@ -378,7 +503,7 @@ def look(state_dir: Path) -> None:
         assert stream > 0
         assert store.cursor(stream, "") == Cursor("2026-11-24T08:00:00Z", 1)
         assert store.known(stream, [number_of("a")])
-        assert store.pending(job, 0) == 2
+        assert store.pending(job, 1, 0) == 2
         assert store.stream(job, "other", "graph_alerts") == -1
 
 
@@ -401,7 +526,7 @@ def test_check_mode_after_a_crash_sees_what_was_committed_last(tmp_path: Path) -
     assert "state.db-wal" in listing(tmp_path)
     look(tmp_path)
     with Store(str(tmp_path)) as store:
-        assert store.pending(store.job("job"), 0) == 2
+        assert store.pending(store.job("job"), 1, 0) == 2
 
 
 def as_nobody(work: Callable[[], object]) -> int:
@@ -460,7 +585,7 @@ def test_no_space_is_told_and_what_was_committed_is_safe(tmp_path: Path) -> None
         assert caught.value.code == "store.full"
         assert str(tmp_path / "state.db") in caught.value.message
         assert store.cursor(stream, "") == Cursor("2026-11-24T08:00:00Z", 1)
-        assert store.pending(store.job("job"), 0) == 2
+        assert store.pending(store.job("job"), 1, 0) == 2
 
 
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:

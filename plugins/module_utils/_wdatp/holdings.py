@@ -1,0 +1,159 @@
+# Copyright (c) 2026 secops.defender contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which destinations lack an event. Most of the time the ledger alone answers; where it can't, the files do.
+
+Two cases ask the files. Before a pull, whatever they hold that this store has not written (it was lost or restored from
+a backup) is read once and remembered, so that it is not written again. And `reconcile` reads all of them, to find what
+they lack although the ledger knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Optional
+
+from .errors import DestinationError
+from .ledger import Verdict
+from .outbox import Delivery, Outbox
+from .presence import Alert, Marks, Stretch, alerts_in, alerts_of, in_chunks, mark_of
+from .store import Store
+from .times import DAY, SECOND
+
+# Where an event goes: the numbers of deliveries; None: to all of them.
+Targets = Optional[tuple[int, ...]]
+NOWHERE: Targets = ()
+# A file's time is its host's, a window's is Microsoft's.
+_SLACK = DAY
+
+
+class Holdings:
+    """What the destinations of one run hold. `is_reconciling`: they were read as a whole, and their word counts."""
+
+    def __init__(
+        self, store: Store, outbox: Outbox, api: str, is_reconciling: bool, warn: Callable[[str], None]
+    ) -> None:
+        self._warn = warn
+        self.is_reconciling = is_reconciling
+        self._store = store
+        self._outbox = outbox
+        self._api = api
+        self._marks: Marks | None = None
+        self._is_read = False
+
+    def close(self) -> None:
+        if self._marks is not None:
+            self._marks.close()
+
+    # --- reading the files -----------------------------------------------------------------------------------------
+
+    def read(self, since: int, now: int, feed: Callable[[Delivery, bytes], None] = lambda item, text: None) -> None:
+        """Reads what has to be read, once a run. `since`, `now`: ticks of Microsoft's time; older files don't matter.
+
+        `feed` gets each alert's text while all is read. DestinationError where `reconcile` can't read a file.
+        """
+        if self._is_read:
+            return
+        oldest = max(0, since - _SLACK) / SECOND
+        for number, item in enumerate(self._outbox.deliveries):
+            try:
+                if self.is_reconciling:
+                    self._read_all(number, item, oldest, feed)
+                else:
+                    self._read_strange(number, item, oldest, now // DAY)
+            except OSError as error:
+                self._unreadable(item, error)
+        self._is_read = True
+
+    def _unreadable(self, item: Delivery, error: OSError) -> None:
+        found = DestinationError(
+            f"The output file {error.filename or item.destination.target} can't be read: {error.strerror or error}.",
+            "Give the user who pulls the right to read it, so that nothing in it is written again.",
+            code="destination.not_readable",
+        )
+        if self.is_reconciling:
+            raise found from error
+        # Better an event twice than a pull that stops.
+        self._warn(str(found))
+
+    def _read_all(self, number: int, item: Delivery, oldest: float, feed: Callable[[Delivery, bytes], None]) -> None:
+        for stretch in item.destination.everything(oldest):
+            for chunk in in_chunks(alerts_in(stretch)):
+                self._note(number, chunk)
+                for alert in chunk:
+                    feed(item, alert.text)
+        # What waits for it is on its way.
+        for batch in self._store.batches_after(self._outbox.job, item.id, item.progress.acked):
+            lines = batch.lines.split(b"\n")[:-1]
+            self._note(number, alerts_of(lines, batch.origin["api"]))
+
+    def _note(self, number: int, alerts: Iterable[Alert]) -> None:
+        if self._marks is None:
+            self._marks = Marks()
+        self._marks.add(number, [mark for alert in alerts for mark in alert.marks])
+
+    def _read_strange(self, number: int, item: Delivery, oldest: float, day: int) -> None:
+        progress, stretches = item.destination.strange(item.progress, oldest)
+        if self._store.read_only:
+            for chunk in _chunks(stretches):
+                self._note(number, chunk)
+            return
+        if not stretches and progress == item.progress:
+            return
+        with self._store.transaction():
+            for chunk in _chunks(stretches):
+                self._store.add_found(item.id, (mark for alert in chunk for mark in alert.marks), day)
+                # A store from a backup would use numbers anew that the file has.
+                self._store.raise_sequence(1 + max((alert.sequence for alert in chunk), default=0))
+            item.progress = progress
+            self._store.save_progress(self._outbox.job, [progress])
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    def lacking(self, verdicts: Sequence[Verdict]) -> list[Targets]:
+        """For each verdict, which destinations its event has to go to."""
+        if self.is_reconciling:
+            asked = [verdict for verdict in verdicts if verdict.entry.written]
+        else:
+            asked = [verdict for verdict in verdicts if verdict.is_due]
+        if not asked or not self._has_marks():
+            return [None if verdict.is_due else NOWHERE for verdict in verdicts]
+        marks = {id(verdict): mark_of(self._api, verdict.event) for verdict in asked}
+        held = [self._held(number, list(marks.values())) for number in range(len(self._outbox.deliveries))]
+        return [self._targets(marks.get(id(verdict)), held) for verdict in verdicts]
+
+    def _has_marks(self) -> bool:
+        return (
+            self.is_reconciling
+            or self._marks is not None
+            or any(self._store.has_found(item.id) for item in self._outbox.deliveries)
+        )
+
+    def _held(self, number: int, marks: list[int]) -> set[int]:
+        held = self._store.found(self._outbox.deliveries[number].id, marks) if not self.is_reconciling else set()
+        return held | (self._marks.found(number, marks) if self._marks is not None else set())
+
+    @staticmethod
+    def _targets(mark: int | None, held: Sequence[set[int]]) -> Targets:
+        if mark is None:
+            return NOWHERE
+        lacking = tuple(number for number, marks in enumerate(held) if mark not in marks)
+        return None if len(lacking) == len(held) else lacking
+
+    def shipped(self, verdicts: Sequence[Verdict], targets: Sequence[Targets]) -> None:
+        """These events are on their way now: met again in this run, they lack nowhere."""
+        if not self.is_reconciling:
+            # The ledger knows them from now on.
+            return
+        alerts = [
+            Alert(b"", [mark_of(self._api, verdict.event)], 0)
+            for verdict, where in zip(verdicts, targets)
+            if where != NOWHERE
+        ]
+        for number in range(len(self._outbox.deliveries)):
+            self._note(number, alerts)
+
+
+def _chunks(stretches: Iterable[Stretch]) -> Iterator[list[Alert]]:
+    for stretch in stretches:
+        yield from in_chunks(alerts_in(stretch))
