@@ -198,8 +198,18 @@ CASES = [
         ("{here}/open-shell/state.db", "another program", "sqlite3"),
         open_shell,
     ),
-    Case("no database", "store.corrupt", ("{here}/no-database/state.db", "corrupt", "Move", "since"), no_database),
-    Case("broken database", "store.corrupt", ("{here}/broken-database/state.db", "Move", "since"), broken_database),
+    Case(
+        "no database",
+        "store.corrupt",
+        ("{here}/no-database/state.db", "corrupt", "reconcile: fill", "since"),
+        no_database,
+    ),
+    Case(
+        "broken database",
+        "store.corrupt",
+        ("{here}/broken-database/state.db", "reconcile: fill", "since"),
+        broken_database,
+    ),
     Case(
         "newer store",
         "store.newer",

@@ -56,32 +56,21 @@ class Holdings:
             return
         oldest = max(0, since - _SLACK) / SECOND
         for number, item in enumerate(self._outbox.deliveries):
+            if self.is_reconciling:
+                self._read_all(number, item, oldest, feed)
+                continue
             try:
-                if self.is_reconciling:
-                    self._read_all(number, item, oldest, feed)
-                else:
-                    self._read_strange(number, item, oldest, now // DAY)
-            except OSError as error:
-                self._unreadable(item, error)
+                self._read_strange(number, item, oldest, now // DAY)
+            except DestinationError as error:
+                # Better an event twice than a pull that stops.
+                self._warn(str(error))
         self._is_read = True
 
-    def _unreadable(self, item: Delivery, error: OSError) -> None:
-        found = DestinationError(
-            f"The output file {error.filename or item.destination.target} can't be read: {error.strerror or error}.",
-            "Give the user who pulls the right to read it, so that nothing in it is written again.",
-            code="destination.not_readable",
-        )
-        if self.is_reconciling:
-            raise found from error
-        # Better an event twice than a pull that stops.
-        self._warn(str(found))
-
     def _read_all(self, number: int, item: Delivery, oldest: float, feed: Callable[[Delivery, bytes], None]) -> None:
-        for stretch in item.destination.everything(oldest):
-            for chunk in in_chunks(alerts_in(stretch)):
-                self._note(number, chunk)
-                for alert in chunk:
-                    feed(item, alert.text)
+        for chunk in _chunks(item.destination.everything(oldest)):
+            self._note(number, chunk)
+            for alert in chunk:
+                feed(item, alert.text)
         # What waits for it is on its way.
         for batch in self._store.batches_after(self._outbox.job, item.id, item.progress.acked):
             lines = batch.lines.split(b"\n")[:-1]
@@ -155,5 +144,13 @@ class Holdings:
 
 
 def _chunks(stretches: Iterable[Stretch]) -> Iterator[list[Alert]]:
+    """Some alerts of the files at a time. DestinationError."""
     for stretch in stretches:
-        yield from in_chunks(alerts_in(stretch))
+        try:
+            yield from in_chunks(alerts_in(stretch))
+        except OSError as error:
+            raise DestinationError(
+                f"The output file {stretch.path} can't be read: {error.strerror or error}.",
+                "Give the user who pulls the right to read it, so that nothing in it is written again.",
+                code="destination.not_readable",
+            ) from error

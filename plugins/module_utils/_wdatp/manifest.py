@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from .destinations.file import sync_directory
 from .store import Piece, Store
 from .times import format_time, now_ticks
 
@@ -81,6 +82,9 @@ def _append(path: str, line: bytes) -> None:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
     try:
         size = os.fstat(handle).st_size
+        if not size:
+            # The entry of a new file in its directory has to survive a power cut as well.
+            sync_directory(path)
         start = max(0, size - len(line))
         end = os.pread(handle, len(line), start)
         if end != line:

@@ -9,9 +9,11 @@ asks whether everything is there. An event is looked for by a mark: a number mad
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -87,17 +89,25 @@ def _apis_of(fields: dict[str, Any]) -> list[str]:
 
 def _lines(stretch: Stretch) -> Iterator[bytes]:
     packed = _PACKED.get(os.path.splitext(stretch.path)[1])
-    opened = import_module(packed).open if packed else open
-    with opened(stretch.path, "rb") as file:
-        file.seek(stretch.start)
-        rest = b""
-        while True:
-            block = file.read(_BLOCK)
-            if not block:
-                # A line without its end is not whole.
-                return
-            *lines, rest = (rest + block).split(b"\n")
-            yield from lines
+    module: Any = import_module(packed) if packed else None
+    broken = (EOFError, zlib.error, getattr(module, "LZMAError", EOFError))
+    try:
+        with (module.open if packed else open)(stretch.path, "rb") as file:
+            file.seek(stretch.start)
+            yield from _whole_lines(file)
+    except broken as error:
+        raise OSError(errno.EIO, f"the packed file is damaged ({error})", stretch.path) from error
+
+
+def _whole_lines(file: Any) -> Iterator[bytes]:
+    rest = b""
+    while True:
+        block = file.read(_BLOCK)
+        if not block:
+            # A line without its end is not whole.
+            return
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
 
 
 class Marks:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 from ..errors import DestinationError
 from ..formats import RENDER, Outgoing
@@ -21,6 +22,15 @@ from ..store import Progress
 
 _MODE = 0o640
 _BLOCK = 1 << 20
+
+
+def sync_directory(path: str) -> None:
+    """Brings the directory that a file lies in down to the disk. OSError."""
+    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class FileDestination:
@@ -47,11 +57,7 @@ class FileDestination:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The entry in the directory has to survive a power cut as well.
-            directory = os.open(os.path.dirname(os.path.abspath(self.target)), os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_directory(self.target)
         except OSError as error:
             os.close(handle)
             raise self._error(error) from error
@@ -84,9 +90,8 @@ class FileDestination:
         `since`: of a destination that is new, rotated files from before that time (seconds since 1970) don't count.
         """
         found = [part for path in rotated(self.target) for part in self._strange_rotated(path, progress, since)]
-        try:
-            now = os.stat(self.target)
-        except OSError:
+        now = _regular(self.target)
+        if now is None:
             return progress, found
         is_same = (now.st_dev, now.st_ino) == (progress.device, progress.inode)
         start = progress.end if is_same and 0 <= progress.end <= now.st_size else 0
@@ -96,9 +101,8 @@ class FileDestination:
         return progress._replace(**seen), found
 
     def _strange_rotated(self, path: str, progress: Progress, since: float) -> list[Stretch]:
-        try:
-            now = os.stat(path)
-        except OSError:
+        now = _regular(path)
+        if now is None:
             return []
         if (now.st_dev, now.st_ino) == (progress.device, progress.inode):
             # The file itself, moved: the rule.
@@ -108,8 +112,9 @@ class FileDestination:
 
     def everything(self, since: float) -> list[Stretch]:
         """The file and those that rotation made of it since that time (seconds since 1970), oldest first."""
-        paths = [path for path in rotated(self.target) if os.stat(path).st_mtime >= since]
-        return [Stretch(path, 0) for path in [*paths, self.target] if os.path.exists(path)]
+        known = [(path, _regular(path)) for path in rotated(self.target)]
+        paths = [path for path, found in known if found is not None and found.st_mtime >= since]
+        return [Stretch(path, 0) for path in [*paths, self.target] if _regular(path)]
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -199,3 +204,12 @@ class FileDestination:
             "Check its path, its owner and its rights.",
             code="destination.not_writable",
         )
+
+
+def _regular(path: str) -> os.stat_result | None:
+    """What the system knows of a file; None where there is none that could be read twice."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None

@@ -351,3 +351,22 @@ def test_torn_line_without_its_store_is_ended(tenant: MockTenant, pulled: Pull, 
     assert after.startswith(before + b"\n")
     assert held(path) - truth(tenant) == Counter({before.rsplit(b"\n", 1)[1]: 1})
     assert not truth(tenant) - held(path)
+
+
+# --- files that can't be read --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["alerts.jsonl.1.gz", "alerts.jsonl.2.bz2", "alerts.jsonl.3.xz"])
+def test_packed_file_that_is_damaged_stops_only_a_reconcile(pulled: Pull, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xfd7zXZ\0BZh9" * 3)
+    found = pulled()
+    assert found["written"] == 60
+    assert any(name in text for text in found["said"])
+    with pytest.raises(AssertionError, match="The output file .* be "):
+        pulled(reconcile="fill")
+
+
+def test_output_that_is_no_file_is_not_read(pulled: Pull, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "alerts.jsonl.1")
+    assert pulled()["written"] == 60
+    assert pulled(reconcile="report")["reconciled"]["missing"] == 0
