@@ -362,7 +362,7 @@ def test_packed_file_that_is_damaged_stops_only_a_reconcile(pulled: Pull, tmp_pa
     found = pulled()
     assert found["written"] == 60
     assert any(name in text for text in found["said"])
-    with pytest.raises(AssertionError, match="The output file .* be "):
+    with pytest.raises(AssertionError, match=r"The output file .* be "):
         pulled(reconcile="fill")
 
 
