@@ -90,7 +90,7 @@ def _apis_of(fields: dict[str, Any]) -> list[str]:
 def _lines(stretch: Stretch) -> Iterator[bytes]:
     packed = _PACKED.get(os.path.splitext(stretch.path)[1])
     module: Any = import_module(packed) if packed else None
-    broken = (EOFError, zlib.error, getattr(module, "LZMAError", EOFError))
+    broken: tuple[type[Exception], ...] = (EOFError, zlib.error, getattr(module, "LZMAError", EOFError))
     try:
         with (module.open if packed else open)(stretch.path, "rb") as file:
             file.seek(stretch.start)
