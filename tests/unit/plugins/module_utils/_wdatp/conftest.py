@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import pull
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.config import Connection, resolve_one
-from fault_job import DATA, Job, NoWaitTransport, reset
+from fault_job import DATA, Job, reset
 from mock_api import MockTenant, TenantConfig
 
 _FOREIGN = (
@@ -97,10 +97,11 @@ def nasty(faulty_tenant: MockTenant, clean_environment: None) -> MockTenant:
 def job(nasty: MockTenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     """job(api="mde_alerts", ...) -> a job that pulls from the tenant `nasty`, and never really waits."""
 
+    def use(made: Job) -> None:
+        monkeypatch.setattr(pull, "Transport", made.transport)
+        monkeypatch.setattr(pull, "runtime_of", made.runtime)
+
     def make(directory: Path = tmp_path, **options: Any) -> Job:
-        made = Job(nasty, directory, **options)
-        hooks = {"slept": made.slept, "before": staticmethod(lambda number: made.before(number))}
-        monkeypatch.setattr(pull, "Transport", type("JobTransport", (NoWaitTransport,), hooks))
-        return made
+        return Job(nasty, directory, use, **options)
 
     return make

@@ -17,6 +17,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.formats import one_line
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, PullReport, pull
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.runtime import Runtime, runtime_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.transport import Transport
 from mock_api import MockTenant, TenantConfig
 from mock_api.config import START_KNOBS
@@ -37,33 +38,20 @@ def reset(tenant: MockTenant, **knobs: Any) -> None:
     tenant.clear_requests()
 
 
-class NoWaitTransport(Transport):
-    """Notes for how long it should have slept, and calls a hook before each request to an API."""
-
-    slept: list[float]
-    before: Callable[[int], None]
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **{**named, "sleep": self.slept.append})
-        self.asked = 0
-
-    def request(self, method: str, url: str, *args: Any, **named: Any) -> Any:
-        if named.get("bearer"):
-            self.asked += 1
-            assert self.asked < ENDLESS, "the walk does not end"
-            self.before(self.asked)
-        return super().request(method, url, *args, **named)
-
-
 class Job:
     """Pulls with the same options, as one run after the other would."""
 
-    def __init__(self, tenant: MockTenant, directory: Path, **options: Any) -> None:
+    def __init__(self, tenant: MockTenant, directory: Path, use: Callable[[Job], None], **options: Any) -> None:
+        """`use`: makes the engine use this job's transport and runtime."""
+        self._use = use
+        self.asked = 0
         self.tenant = tenant
         self.state = directory / "state"
         self.path = self.state / "events.jsonl"
         self.said: list[str] = []
         self.slept: list[float] = []
+        # Seconds that have gone by between the runs, as far as they agree on anything.
+        self.later = 0.0
         self.before: Callable[[int], None] = lambda number: None
         self.options: dict[str, Any] = {
             "tenant_id": tenant.tenant_id,
@@ -83,7 +71,35 @@ class Job:
     def api(self) -> str:
         return str(self.options.get("api", APIS[0]))
 
+    def transport(self, *args: Any, **named: Any) -> Transport:
+        """One that notes for how long it should have slept, and calls a hook before each request to an API."""
+        made = Transport(*args, **{**named, "sleep": self._sleep})
+        request = made.request
+
+        def asked(method: str, url: str, *rest: Any, **more: Any) -> Any:
+            if more.get("bearer"):
+                self.asked += 1
+                assert self.asked < ENDLESS, "the walk does not end"
+                self.before(self.asked)
+            return request(method, url, *rest, **more)
+
+        made.request = asked  # type: ignore[method-assign]
+        return made
+
+    def runtime(self, *args: Any) -> Runtime:
+        """What runs of one host agree on, at the time of this job."""
+        found = runtime_of(*args)
+        clock = found.clock
+        found.clock = lambda: clock() + self.later
+        return found
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.later += seconds
+
     def report(self, **options: Any) -> PullReport:
+        self.asked = 0
+        self._use(self)
         given = {**self.options, **options}
         return pull({name: value for name, value in given.items() if value is not None}, self.context)
 

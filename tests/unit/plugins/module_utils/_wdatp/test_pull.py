@@ -18,10 +18,8 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.formats import one_line
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import value_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, PullReport, pull
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import forms_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import parse_time
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.transport import Transport
 from mock_api import MockTenant, TenantConfig
 
 ODATA = ("graph_alerts", "graph_incidents", "mde_alerts")
@@ -782,33 +780,3 @@ def test_whatever_the_links_and_pages_do_everything_arrives_once(
     job = puller(api=api, page_size=8)
     assert job()["complete"]
     job.check()
-
-
-# --- secrets -------------------------------------------------------------------------------------------------------
-
-
-def test_no_secret_is_in_the_store_the_lock_or_the_events(
-    tenant: MockTenant, puller: Callable[..., Puller], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bearers: set[str] = set()
-    real = Transport.request
-
-    def request(self: Transport, *args: Any, **named: Any) -> Any:
-        if named.get("bearer"):
-            bearers.add(named["bearer"])
-        return real(self, *args, **named)
-
-    monkeypatch.setattr(Transport, "request", request)
-    secret = "Pä8~p/w+&=\"%'\\ 7"
-    tenant.configure(secrets=[secret])
-    # Also with events that wait in the outbox.
-    job = puller(client_secret=secret)
-    job.report(destinations=[{"path": str(job.state / "missing" / "events")}])
-    job()
-    assert len(bearers) == 2
-    texts = on_disk(job.state)
-    assert len(texts) >= 3
-    for word in (secret, *bearers):
-        for form in forms_of(word):
-            for name, text in texts.items():
-                assert form.encode() not in text, name
