@@ -216,5 +216,7 @@ class Checker:
         said = [f"of run {run}, events were changed or removed" for run in dict.fromkeys(runs)]
         strange = self._alerts - sum(batch.size for batch in self.batches if batch.is_found)
         if strange > 0 and not all(found):
-            said.append(f"{strange} alerts are in no batch as the manifest names it")
+            said.append(
+                f"{strange} alerts are part of no batch as it was written: alerts beside them were changed or removed"
+            )
         return said
