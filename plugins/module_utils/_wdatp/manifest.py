@@ -40,6 +40,11 @@ class Manifest:
         self._store = store
         self.path = os.path.join(store.directory, NAME)
 
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return max((run for run, _line, _is_written in self._store.entries()), default=0)
+
     def settle(self, destinations: Sequence[str]) -> None:
         """Finishes what an earlier run has begun: pieces without an entry, entries that the file lacks. OSError."""
         pieces = self._store.pieces()

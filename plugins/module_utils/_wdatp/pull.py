@@ -155,8 +155,9 @@ class _Run:
             report.caught_up = sum(item.written for item in self.outbox.deliveries)
         if self.is_reconciling:
             self._read_manifest(report)
-        for connection in connections:
-            report.streams.append(self._stream(connection))
+        first = self._whose_turn(len(connections))
+        streams = [self._stream(connection) for connection in [*connections[first:], *connections[:first]]]
+        report.streams = [*streams[len(streams) - first :], *streams[: len(streams) - first]]
         if not self.is_dry:
             self.outbox.flush()
             self._with_manifest(lambda: report.manifest.update(self.manifest.append(self._entry(report))))
@@ -214,6 +215,12 @@ class _Run:
         self._checkers[item.destination.target].feed(text)
 
     # --- the tenants -----------------------------------------------------------------------------------------------
+
+    def _whose_turn(self, tenants: int) -> int:
+        """The tenant to begin with: with a budget another one in each run, or the last would never get their share."""
+        options = self.options
+        is_unlimited = options.max_events is options.max_seconds is options.max_bytes is None
+        return 0 if is_unlimited else self.manifest.runs % tenants
 
     def _transport(self, connection: Connection) -> Transport:
         """One session for all tenants that are reached in the same way."""

@@ -542,6 +542,19 @@ def test_a_budget_counts_for_all_tenants_together(customers: Puller) -> None:
     assert [result["written"] for result in results] == [150, 150, 60]
 
 
+def test_with_a_budget_each_run_begins_with_another_tenant(tenant: MockTenant, customers: Puller) -> None:
+    """Or a tenant whose alerts use up the budget in each run would keep it from all behind it."""
+    results = [customers(max_events=50) for _number in range(3)]
+    assert [[stream["organization"] for stream in result["streams"]] for result in results] == [
+        ["Alpha", "Beta", "Gamma"]
+    ] * 3
+    assert [[stream["written"] for stream in result["streams"]] for result in results] == [
+        [50, 0, 0],
+        [0, 50, 0],
+        [0, 0, 50],
+    ]
+
+
 def test_warnings_come_once_for_all_tenants(customers: Puller) -> None:
     customers(api="mde_alerts", page_size=20_000)
     page_size, retirement = customers.warnings
