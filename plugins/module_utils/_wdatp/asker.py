@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 from .client import Client
 from .errors import ApiError, TransportError
 from .page import Event, Fields, parse_page
-from .paging import Answer
+from .paging import SMALLEST_PAGE, Answer
 from .sources.base import Params, Source, Span
 from .times import DAY
 from .transport import Reply, first_line
 
 # An answer that is cut off or overwritten on its way is asked for again at once, so many times.
 _BROKEN_TRIES = 3
+# So is one that is too slow, where the walk can't ask for less instead.
+_SLOW_RETRIES = 1
 # How a next link is refused: expired or unknown tokens.
 _REFUSED = (400, 404, 410)
 
@@ -33,11 +35,12 @@ class ApiAsker:
         return self.client.transport.server_now()
 
     def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
-        return self._get(self.source.params(span, top, skip, extra))
+        slow_retries = 0 if top > SMALLEST_PAGE else _SLOW_RETRIES
+        return self._get(self.source.params(span, top, skip, extra), slow_retries)
 
     def everything(self, span: Span) -> Answer | None:
         params = self.source.everything_params(span)
-        return None if params is None else self._get(params)
+        return None if params is None else self._get(params, 0)
 
     def newest(self, span: Span, top: int) -> Answer:
         return self._get(self.source.newest_params(span, top))
@@ -46,7 +49,7 @@ class ApiAsker:
         """Whether the API answers a question that no alert can spoil: for those of tomorrow."""
         tomorrow = Span(self.server_now() + DAY, None)
         try:
-            self.client.get(self.source.newest_params(tomorrow, 1), self._retries)
+            self.client.get(self.source.newest_params(tomorrow, 1), self._retries, _SLOW_RETRIES)
         except ApiError as error:
             return error.status < 500 and error.status != 429
         except TransportError:
@@ -61,7 +64,7 @@ class ApiAsker:
         if not self._is_ours(url):
             return None
         try:
-            return self._read(lambda: self.client.get_url(url, (), self._retries))
+            return self._read(lambda: self.client.get_url(url, (), self._retries, 0))
         except ApiError as error:
             if error.status in _REFUSED:
                 return None
@@ -75,8 +78,8 @@ class ApiAsker:
             return False
         return link == _address(self.client.connection.target.api_url + self.source.path)
 
-    def _get(self, params: Params) -> Answer:
-        return self._read(lambda: self.client.get(params, self._retries))
+    def _get(self, params: Params, slow_retries: int | None = None) -> Answer:
+        return self._read(lambda: self.client.get(params, self._retries, slow_retries))
 
     def _read(self, ask: Callable[[], Reply]) -> Answer:
         for _number in range(_BROKEN_TRIES - 1 if self.is_patient else 0):

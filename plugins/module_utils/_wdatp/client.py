@@ -45,26 +45,43 @@ class Client:
         self._redactor = redactor
         redactor.add_url(connection.http.proxy)
 
-    def get(self, params: Sequence[tuple[str, str]], retries: int | None = None) -> Reply:
-        """The answer to one query of the source's list. ApiError, AuthError, TransportError."""
-        return self.get_url(self.connection.target.api_url + self.source.path, params, retries)
+    def get(
+        self, params: Sequence[tuple[str, str]], retries: int | None = None, slow_retries: int | None = None
+    ) -> Reply:
+        """The answer to one query of the source's list. ApiError, AuthError, TransportError.
 
-    def get_url(self, url: str, params: Sequence[tuple[str, str]] = (), retries: int | None = None) -> Reply:
+        `retries`, `slow_retries`: see Transport.request.
+        """
+        return self.get_url(self.connection.target.api_url + self.source.path, params, retries, slow_retries)
+
+    def get_url(
+        self,
+        url: str,
+        params: Sequence[tuple[str, str]] = (),
+        retries: int | None = None,
+        slow_retries: int | None = None,
+    ) -> Reply:
         """As get, for a whole address: the caller has checked that it is on the API's own host."""
-        reply = self._ask(url, params, retries)
+        reply = self._ask(url, params, retries, slow_retries)
         if reply.status == 401:
             # Revoked or expired in mid-drain: a new token once, with what the challenge demands.
             found = _CLAIMS.search(reply.headers.get("WWW-Authenticate", ""))
             self.auth.renew(re.sub(r"\\(.)", r"\1", found[1]) if found else None)
-            reply = self._ask(url, params, retries)
+            reply = self._ask(url, params, retries, slow_retries)
         if reply.status not in (200, 206):
             raise self.error(reply)
         return reply
 
-    def _ask(self, url: str, params: Sequence[tuple[str, str]], retries: int | None) -> Reply:
-        token = self.auth.token().access_token
+    def _ask(self, url: str, params: Sequence[tuple[str, str]], retries: int | None, slow_retries: int | None) -> Reply:
         return self.transport.request(
-            "GET", url, params, headers=self.source.headers, bearer=token, retries=retries, pace=self.pace
+            "GET",
+            url,
+            params,
+            headers=self.source.headers,
+            bearer=self.auth.token().access_token,
+            retries=retries,
+            slow_retries=slow_retries,
+            pace=self.pace,
         )
 
     # --- errors ----------------------------------------------------------------------------------------------------

@@ -55,9 +55,16 @@ class CredentialError(WdatpError):
 
 
 class TransportError(WdatpError):
-    """The network, a proxy, TLS, or an answer that is no answer of this API."""
+    """The network, a proxy, TLS, or an answer that is no answer of this API.
+
+    `wants_less`: the answer was too slow or too large, so the same question for fewer rows may get one.
+    """
 
     default_code = "network.failed"
+
+    def __init__(self, message: str, remedy: str = "", code: str = "", wants_less: bool = False) -> None:
+        super().__init__(message, remedy, code)
+        self.wants_less = wants_less
 
 
 class AuthError(WdatpError):

@@ -66,8 +66,8 @@ def explain(error: BaseException, url: str, options: HttpOptions, proxy: str | N
 _LOOK = "Run wdatp_test_connectivity from the same host: it shows the stage that fails."
 
 
-def _error(kind: str, message: str, remedy: str) -> TransportError:
-    return TransportError(message, remedy, code=f"network.{kind}")
+def _error(kind: str, message: str, remedy: str, wants_less: bool = False) -> TransportError:
+    return TransportError(message, remedy, code=f"network.{kind}", wants_less=wants_less)
 
 
 def proxy_name(proxy: str | None) -> str:
@@ -239,6 +239,7 @@ def _network(chain: list[BaseException], names: set[str], host: str, options: Ht
                 "timeout",
                 f"{host} began no answer, or did not finish it, in time (timeout {options.timeout} s).",
                 "Try a larger timeout or a smaller page_size.",
+                wants_less=True,
             )
         )
     if names & {"IncompleteRead", "ProtocolError", "InvalidChunkLength", "DecodeError", "ContentDecodingError"} or any(

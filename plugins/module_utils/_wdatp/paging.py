@@ -18,12 +18,15 @@ Where an answer may have been cut, the walk goes on
   the time of creation.
 
 Next links are only followed where time can't lead on: a position in a list shifts when alerts move in it.
+
+An answer that is too slow or too large is asked for again with half as many rows, in `_ask` and nowhere else; what is
+said above about whole answers holds for whatever number was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from .errors import ApiError, TransportError, WdatpError
 from .page import Event
@@ -36,6 +39,10 @@ _END_SLACK = 2 * SECOND
 _EMPTY_LINKS = 100
 # More bad slices in one walk mean that something else is wrong.
 MOST_BAD_SLICES = 20
+# The fewest rows that a slow or oversized answer is narrowed to.
+SMALLEST_PAGE = 10
+# After so many good answers in a row, pages grow again.
+_GOOD_ANSWERS = 5
 # Spans shorter than this are doubled quickly, so that quiet years cost few requests.
 _GROWTH = 4
 
@@ -58,7 +65,10 @@ class Answer(NamedTuple):
 
 
 class Asker(Protocol):
-    """Asks the API one question; each may raise ApiError, AuthError or TransportError."""
+    """Asks the API one question; each may raise ApiError, AuthError or TransportError.
+
+    One of the latter that `wants_less` is raised at once where less can be asked for.
+    """
 
     def span(self, span: Span, top: int, skip: int, extra: Sequence[str]) -> Answer:
         """At most `top` rows of a span, without the first `skip`; `extra`: more conditions."""
@@ -108,8 +118,11 @@ class Walk:
         self.source = source
         self.asker = asker
         self.window = window
-        # How many rows a full answer has.
+        # How many rows a full answer has; it is asked for as many.
         self.full = page_size
+        self._page_size = page_size
+        self._smallest = min(page_size, SMALLEST_PAGE)
+        self._good_answers = 0
         # The largest answer so far: a smaller one can't have been cut.
         self.largest = 0
         self.is_partial = False
@@ -231,6 +244,8 @@ class Walk:
     @staticmethod
     def _is_about_data(error: WdatpError) -> bool:
         """Whether it may be the fault of what the span holds, and not of the way to the service or our rights."""
+        if isinstance(error, TransportError) and error.wants_less:
+            return True
         return error.code in ("api.unavailable", "api.crowded_moment", "network.not_json", "network.broken")
 
     def _go_behind(self, span: Span) -> None:
@@ -242,7 +257,28 @@ class Walk:
     # --- what an answer tells --------------------------------------------------------------------------------------
 
     def _ask(self, span: Span, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
-        return self._noted(self.asker.span(span, self.full, skip, extra))
+        self._grow()
+        while True:
+            try:
+                answer = self._noted(self.asker.span(span, self.full, skip, extra))
+            except TransportError as error:
+                if not error.wants_less or self.full == self._smallest:
+                    raise
+                self._shrink()
+            else:
+                self._good_answers += 1
+                return answer
+
+    def _shrink(self) -> None:
+        # On the way to a bad moment all sizes will fail, and the smallest one decides.
+        self.full = max(self._smallest, self.full // 2) if self.asker.is_patient else self._smallest
+        self._good_answers = 0
+
+    def _grow(self) -> None:
+        """Only before a question: an answer is judged by the size that was asked for."""
+        if self._good_answers >= _GOOD_ANSWERS and self.asker.is_patient:
+            self.full = min(self._page_size, self.full * 2)
+            self._good_answers = 0
 
     def _noted(self, answer: Answer) -> Answer:
         self.is_partial = self.is_partial or answer.is_partial
@@ -372,7 +408,7 @@ class Walk:
 
     def _moment(self, span: Span, known: set[Key]) -> Iterator[Batch]:
         """All events of the finest span that the API can be asked for, in as many answers as it takes."""
-        whole = self.asker.everything(span)
+        whole = self._unless_too_much(self.asker.everything, span)
         if whole is not None:
             yield from self._batch(self._inside(self._noted(whole), span), known)
             return
@@ -406,7 +442,8 @@ class Walk:
             rows += answer.distinct - len(keys & seen)
             is_stuck = bool(keys) and keys <= seen
             seen |= keys
-            following = None if is_stuck else self._follow(answer.next_link, links)
+            link = None if is_stuck else answer.next_link
+            following = self._unless_too_much(self._follow, link, links)
             if following is None:
                 skip, before = self._reachable(rows), skip
                 if skip <= before:
@@ -422,6 +459,16 @@ class Walk:
             return None
         links.add(link)
         return self.asker.link(link)
+
+    @staticmethod
+    def _unless_too_much(ask: Callable[..., Answer | None], *what: Any) -> Answer | None:
+        """None where the answer is too slow or too large; what is asked instead can be narrowed."""
+        try:
+            return ask(*what)
+        except TransportError as error:
+            if not error.wants_less:
+                raise
+            return None
 
     def _reachable(self, rows: int) -> int:
         """The largest $skip that leaves out no more than so many rows."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .config import HttpOptions
-from .errors import DependencyError
+from .errors import DependencyError, TransportError
 from .faults import explain
 from .times import SECOND, now_ticks, parse_http_date
 from .version import VERSION
@@ -40,6 +40,8 @@ LONGEST_WAIT_SECONDS = 300.0
 _PATIENCE = 10
 # Waits from here on are worth a word.
 _LONG_SECONDS = 5
+# Bytes of one answer, decompressed: all of it is in memory, and so much is no page of any sensible size.
+LARGEST_ANSWER = 64 << 20
 _CHUNK = 1 << 16
 _SMALL_CHUNK = 1 << 11
 # Of a text from outside, so much is shown.
@@ -130,17 +132,20 @@ class Transport:
         bearer: str | None = None,
         retry_status: bool = True,
         retries: int | None = None,
+        slow_retries: int | None = None,
         pace: Pace | None = None,
     ) -> Reply:
         """The answer, after as many tries as `retries` or the options allow. TransportError where there is none.
 
-        `pace`: when each try may go out. ApiError (429) where that is later than this run waits.
+        `slow_retries`: how many of them may follow an answer that was too slow; None: all. `pace`: when each try may
+        go out. ApiError (429) where that is later than this run waits.
         """
         # First of all: it knows what to say where requests is missing.
         session = self.session
         from urllib3.exceptions import MaxRetryError
 
         retry = self._retry(self.options.retries if retries is None else retries)
+        slow = 0
         while True:
             reply: Reply | None = None
             fault: Exception | None = None
@@ -155,7 +160,9 @@ class Transport:
             if reply is not None:
                 self._note_hold(reply, pace)
             failure = None if fault is None else explain(fault, url, self.options, self.route(url)[0])
-            if failure is not None and not failure.is_passing:
+            slow += failure is not None and failure.error.wants_less
+            is_too_slow = slow_retries is not None and slow > slow_retries
+            if failure is not None and (is_too_slow or not failure.is_passing):
                 raise failure.error from fault
             try:
                 retry = retry.increment(method, place(url), error=_retry_kind(failure.is_connect) if failure else None)
@@ -253,7 +260,7 @@ class Transport:
             self._note_date(response.headers)
             # urllib3 before 2.0 takes an answer that was cut off for a whole one.
             response.raw.enforce_content_length = True
-            body = _read_all(response.raw, time.monotonic() + _PATIENCE * options.timeout)
+            body = _read_all(response.raw, time.monotonic() + _PATIENCE * options.timeout, place(url))
         finally:
             # A connection whose answer was read to its end goes back to the pool all the same.
             response.close()
@@ -327,11 +334,20 @@ def _new_session(options: HttpOptions) -> requests.Session:
     return session
 
 
-def _read_all(raw: Any, deadline: float) -> bytes:
+def _read_all(raw: Any, deadline: float, where: str) -> bytes:
     """The decompressed body. A read that trickles would never time out by itself, so the whole has a deadline too."""
     chunks: list[bytes] = []
+    size = 0
     for chunk in _chunks(raw):
         chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_ANSWER:
+            raise TransportError(
+                f"{where} sent an answer of more than {LARGEST_ANSWER >> 20} MB, which was not read to its end.",
+                "Set a smaller page_size.",
+                code="network.too_large",
+                wants_less=True,
+            )
         if time.monotonic() > deadline:
             raise TimeoutError("the answer trickles in too slowly")
     return b"".join(chunks)

@@ -12,9 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import ApiError
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import ApiError, TransportError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Event
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.paging import MOST_BAD_SLICES, Answer, Batch, Walk
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.paging import (
+    MOST_BAD_SLICES,
+    SMALLEST_PAGE,
+    Answer,
+    Batch,
+    Walk,
+)
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.base import Source, Span
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.sources.registry import source_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import SECOND, format_time
@@ -40,7 +46,11 @@ class Service:
     # Alerts in whose presence every answer fails.
     poison: frozenset[str] = frozenset()
     is_down: bool = False
+    # Answers with more rows, or with one of these alerts, take too long.
+    slow_above: int | None = None
+    sluggish: frozenset[str] = frozenset()
     is_patient: bool = True
+    timeouts: int = 0
     requests: int = 0
     pages: dict[str, list[Event]] = field(default_factory=dict)
 
@@ -96,6 +106,9 @@ class Service:
         page, rest = events[:size], events[size:]
         if self.is_down or self.poison & {event.id for event in page}:
             raise ApiError("The service failed.", code="api.unavailable", status=500)
+        if len(page) > (self.slow_above or len(page)) or self.sluggish & {event.id for event in page}:
+            self.timeouts += 1
+            raise TransportError("No answer in time.", code="network.timeout", wants_less=True)
         if self.order == "shuffled":
             random.Random(len(events)).shuffle(page)
             ticks = [event.ticks for event in page]
@@ -385,14 +398,133 @@ def test_many_bad_slices_are_an_error() -> None:
         next(batches)
 
 
+# --- answers that are too slow or too large -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("links", ["on", "off"])
+@pytest.mark.parametrize("source", [GRAPH, INCIDENTS, MDE, EXPORTER], ids=lambda source: source.name)
+@pytest.mark.parametrize("most", [10, 24, 60, 99])
+def test_pages_become_as_small_as_the_service_can_give(source: Source, links: str, most: int) -> None:
+    rows = rows_of(*((4000 - number, 1) for number in range(700)), (90, 45), (50, 4))
+    order = "asc" if source.is_ordered else "desc"
+    service = Service(rows, source, order, links="off" if source is EXPORTER else links, slow_above=most)
+    if source is EXPORTER and most < 45:
+        # Its only way through a crowded moment is one answer without a limit.
+        service.rows = rows_of(*((4000 - number, 1) for number in range(700)))
+    check(service, walk(service, page_size=100))
+    assert service.timeouts
+
+
+def test_narrowing_goes_on_at_once_and_step_by_step() -> None:
+    sizes = []
+
+    class Noting(Service):
+        def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+            sizes.append(top)
+            return super().span(span, top, skip, extra)
+
+    service = Noting(rows_of(*((4000 - number, 1) for number in range(400))), GRAPH, slow_above=30)
+    check(service, walk(service, page_size=100))
+    assert sizes[:3] == [100, 50, 25]
+    # After some good answers it tries larger ones again, one step at a time.
+    assert sizes[3:9] == [25, 25, 25, 25, 50, 25]
+    assert set(sizes) == {100, 50, 25}
+
+
+def test_a_hiccup_costs_one_question_more() -> None:
+    class Hiccup(Service):
+        def _page(self, events: list[Event], size: int, whole: list[Event]) -> Answer:
+            self.slow_above = 1 if self.requests == 3 else None
+            return super()._page(events, size, whole)
+
+    rows = rows_of(*((4000 - number, 1) for number in range(2000)))
+    slow, even = Hiccup(rows, GRAPH), Service(rows, GRAPH)
+    for service in (slow, even):
+        check(service, walk(service, page_size=100))
+    assert slow.timeouts == 1
+    # And five at half the size.
+    assert slow.requests - even.requests <= 4
+
+
+@pytest.mark.parametrize("source", [GRAPH, MDE, EXPORTER], ids=lambda source: source.name)
+@pytest.mark.parametrize("place", ["0-0", "60-8", "3600-0", "9000-2"])
+def test_one_alert_that_takes_too_long_hides_only_those_of_its_moment(source: Source, place: str) -> None:
+    rows = rows_of((9000, 4), (8000, 11), (7999, 1), (3600, 25), (60, 9), (0, 1))
+    service = Service(rows, source, "asc" if source.is_ordered else "desc", sluggish=frozenset([place]))
+    batches = walk(service, page_size=40)
+    seen = [event.id for batch in batches for event in batch.events]
+    readable = [name for _ticks, _created, name in rows if name.split("-")[0] != place.split("-")[0]]
+    assert set(readable) <= set(seen)
+    assert len(seen) == len(set(seen))
+    moment = NOW - int(place.split("-")[0]) * SECOND
+    bad = [batch.bad for batch in batches if batch.bad]
+    assert any(item.span.low <= moment <= (item.span.high or 0) for item in bad)
+    assert {item.error.code for item in bad} == {"network.timeout"}
+    # Each of them costs a time-out; halving a day down to a tick takes 40.
+    assert service.timeouts < 60
+    assert service.is_patient
+
+
+def test_a_service_that_is_too_slow_for_everything_is_down() -> None:
+    class Down(Service):
+        def answers(self) -> bool:
+            self._count()
+            return False
+
+    rows = rows_of((9000, 400))
+    service = Down(rows, GRAPH, sluggish=frozenset(row[2] for row in rows))
+    with pytest.raises(TransportError) as caught:
+        walk(service, page_size=1000)
+    assert caught.value.code == "network.timeout"
+    # 1000, 500, 250, 125, 62, 31, 15, 10, and whether it answers at all.
+    assert service.requests == 9
+    assert SMALLEST_PAGE == 10
+
+
+def test_a_size_above_the_largest_answer_proves_nothing() -> None:
+    """Small pages that grow again: one that was asked for small must not pass for a whole one that is short."""
+
+    @dataclass
+    class Moody(Service):
+        seed: int = 0
+
+        def _page(self, events: list[Event], size: int, whole: list[Event]) -> Answer:
+            self.slow_above = random.Random(self.requests + 1000 * self.seed).choice([None, None, None, 10, 20])
+            return super()._page(events, size, whole)
+
+    timeouts = 0
+    for seed in range(20):
+        rows = rows_of((900, 37), *((800 - number, number % 3) for number in range(200)), (500, 60))
+        for source, order, links in ((GRAPH, "asc", "off"), (GRAPH, "asc", "on"), (MDE, "desc", "off")):
+            service = Moody(rows, source, order, links=links, seed=seed)
+            check(service, walk(service, page_size=80))
+            timeouts += service.timeouts
+    assert timeouts > 100
+
+
+def test_an_answer_without_a_limit_that_is_too_large_is_read_as_far_as_pages_go() -> None:
+    rows = rows_of((900, 3), (600, 45), (500, 3))
+
+    class Large(Service):
+        def everything(self, span: Span) -> Answer | None:
+            self._count()
+            raise TransportError("Too much.", code="network.too_large", wants_less=True)
+
+    batches = walk(Large(rows, EXPORTER, "desc"), page_size=20)
+    assert len([event for batch in batches for event in batch.events]) >= 6 + 20
+    # Each question is a little wider than its moment, so the neighbours seem crowded as well.
+    assert {batch.bad.error.code for batch in batches if batch.bad} == {"api.crowded_moment"}
+
+
 MOODS = st.builds(
     dict,
     api=st.sampled_from(["graph_alerts", "graph_incidents", "mde_alerts", "alert_exporter"]),
     order=st.sampled_from(["asc", "desc", "shuffled"]),
     clamp=st.none() | st.integers(1, 12),
     links=st.sampled_from(["on", "off", "foreign", "repeat", "empty_first"]),
-    page_size=st.integers(1, 12),
+    page_size=st.integers(1, 12) | st.integers(13, 60),
     end=st.none() | st.integers(0, 4000),
+    slow_above=st.none() | st.integers(10, 30),
 )
 
 
@@ -415,6 +547,7 @@ def test_whatever_the_service_does(groups: list[tuple[int, int]], jitter: int, m
         (ticks - jitter * (index % 3), created, name) for index, (ticks, created, name) in enumerate(rows_of(*groups))
     ]
     service = Service(rows, source, order, clamp, links)  # type: ignore[arg-type]
+    service.slow_above = mood["slow_above"]  # type: ignore[assignment]
     end = mood["end"]
     window = Span(NOW - 4500 * SECOND - jitter, None if end is None else NOW - int(str(end)) * SECOND)
     check(service, list(Walk(source, service, window, int(str(mood["page_size"])))), window)
