@@ -45,28 +45,26 @@ class Manifest:
         """How many runs there were."""
         return max((run for run, _line, _is_written in self._store.entries()), default=0)
 
-    def settle(self, destinations: Sequence[str]) -> None:
+    def settle(self) -> None:
         """Finishes what an earlier run has begun: pieces without an entry, entries that the file lacks. OSError."""
-        pieces = self._store.pieces()
-        if pieces:
-            groups = [list(group) for _stream, group in groupby(pieces, key=lambda piece: piece.stream)]
-            streams = [{"tenant_id": own[0].tenant, "api": own[0].api, **batches_of(own)} for own in groups]
-            self._commit({"interrupted": True, "destinations": list(destinations), "streams": streams})
+        for job, group in groupby(self._store.pieces(), key=lambda piece: piece.job):
+            self._commit(job, {"interrupted": True, "streams": list(_streams_of(list(group)))})
         self._write()
 
-    def append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """An entry for a run that has come to its end: {run, sha256} of it. OSError where the file can't be written."""
-        run, line = self._commit(entry)
+    def append(self, job: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """An entry for a run that has come to its end: {path, run, sha256}. OSError where the file can't be written."""
+        run, line = self._commit(job, entry)
         self._write()
         return {"path": self.path, "run": run, "sha256": hashlib.sha256(line).hexdigest()}
 
-    def _commit(self, entry: Mapping[str, Any]) -> tuple[int, bytes]:
+    def _commit(self, job: int, entry: Mapping[str, Any]) -> tuple[int, bytes]:
         known = self._store.entries()
         run, last = (known[-1][0] + 1, known[-1][1]) if known else (1, b"")
-        whole = {"run": run, "at": format_time(now_ticks()), **entry, "previous": _name_of(last)}
+        head = {"run": run, "at": format_time(now_ticks()), "destinations": self._store.targets(job)}
+        whole = {**head, **entry, "previous": _name_of(last)}
         line = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
         with self._store.transaction():
-            self._store.add_entry(run, line)
+            self._store.add_entry(run, job, line)
         return run, line
 
     def _write(self) -> None:
@@ -100,6 +98,19 @@ def _append(path: str, line: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _streams_of(pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
+    for own in by_stream(pieces).values():
+        yield {"tenant_id": own[0].tenant, "api": own[0].api, **batches_of(own)}
+
+
+def by_stream(pieces: Sequence[Piece]) -> dict[int, list[Piece]]:
+    """The pieces of each stream, by its number."""
+    found: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        found.setdefault(piece.stream, []).append(piece)
+    return found
 
 
 def batches_of(pieces: Sequence[Piece]) -> dict[str, Any]:

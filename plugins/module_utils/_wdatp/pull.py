@@ -26,7 +26,7 @@ from .errors import WdatpError
 from .formats import Outgoing, one_line
 from .holdings import NOWHERE, Holdings, Targets
 from .ledger import DUPLICATES, Ledger, Verdict
-from .manifest import Checker, Manifest, batches_of, piece_of, read_chain
+from .manifest import Checker, Manifest, batches_of, by_stream, piece_of, read_chain
 from .memory import give_large_blocks_back
 from .outbox import Delivery, Outbox
 from .outcome import PullReport, Reconciled, StreamReport
@@ -150,7 +150,7 @@ class _Run:
         if self.is_dry:
             report.caught_up = self.outbox.pending() if self.context.check_mode else 0
         else:
-            self._with_manifest(lambda: self.manifest.settle(self._targets()))
+            self._with_manifest(self.manifest.settle)
             self.outbox.catch_up()
             report.caught_up = sum(item.written for item in self.outbox.deliveries)
         if self.is_reconciling:
@@ -160,7 +160,8 @@ class _Run:
         report.streams = [*streams[len(streams) - first :], *streams[: len(streams) - first]]
         if not self.is_dry:
             self.outbox.flush()
-            self._with_manifest(lambda: report.manifest.update(self.manifest.append(self._entry(report))))
+            entry = self._entry(report)
+            self._with_manifest(lambda: report.manifest.update(self.manifest.append(self.job, entry)))
         report.pending = self.outbox.pending()
         report.destinations = self.outbox.to_list()
         report.events = [value_of(raw) for raw in self.returned]
@@ -177,19 +178,16 @@ class _Run:
             # The store has the entry; the next run writes it.
             self.context.warn(f"{self.manifest.path} can't be written now: {error.strerror}. The next run catches up.")
 
-    def _targets(self) -> list[str]:
-        return [self.store.name_of(item.destination.target) for item in self.outbox.deliveries]
-
     def _entry(self, report: PullReport) -> dict[str, Any]:
         """Streams without anything to tell are only counted: with a thousand tenants most are."""
-        pieces = self.store.pieces()
+        pieces = by_stream(self.store.pieces())
         streams = []
         for stream in report.streams:
-            own = [piece for piece in pieces if piece.stream == stream.number]
+            own = pieces.get(stream.number, [])
             if own or stream.error or not stream.complete or len(report.streams) == 1:
                 streams.append({**stream.for_manifest(), **batches_of(own)})
         quiet = len(report.streams) - len(streams)
-        return {"destinations": self._targets(), "streams": streams, "quiet": quiet}
+        return {"streams": streams, "quiet": quiet}
 
     def _read_manifest(self, report: PullReport) -> None:
         """Before the files are read: what they have to hold."""

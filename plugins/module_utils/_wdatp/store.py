@@ -92,6 +92,7 @@ class Piece(NamedTuple):
     """A batch as the manifest names it: for all destinations or one, and what it held."""
 
     batch: int
+    job: int
     stream: int
     tenant: str
     api: str
@@ -331,6 +332,13 @@ class Store:
             self._db.executemany("DELETE FROM found WHERE destination=?", [(row[0],) for row in others])
         return [(target, self.pending(job, number, acked)) for number, target, acked in others]
 
+    def targets(self, job: int) -> list[str]:
+        """The destinations of a job, as the store names them."""
+        with _explained(self.path):
+            return [
+                row[0] for row in self._db.execute("SELECT target FROM destination WHERE job=? ORDER BY id", (job,))
+            ]
+
     def jobs_left(self, job: int, target: str) -> list[int]:
         """Other jobs in whose outbox events wait for this destination: it was in another company before."""
         query = (
@@ -550,11 +558,11 @@ class Store:
         self._db.execute("INSERT INTO part VALUES (?,?,?,?,?,?,?,?)", (batch, stream, destination, *rest))
 
     def pieces(self) -> list[Piece]:
-        """What was committed since the last entry of the manifest, oldest first."""
+        """What was committed since the last entry of the manifest, by job, oldest first."""
         query = (
-            "SELECT part.batch, part.stream, tenant, api, target, part.size, first_line, sha256, first_id, last_id"
+            "SELECT part.batch, stream.job, part.stream, tenant, api, target, part.size, first_line, sha256, first_id, last_id"
             " FROM part JOIN stream ON stream.id=part.stream LEFT JOIN destination ON destination.id=part.destination"
-            " ORDER BY part.batch"
+            " ORDER BY stream.job, part.batch"
         )
         with _explained(self.path):
             return [Piece(*row) for row in self._db.execute(query)]
@@ -565,10 +573,10 @@ class Store:
             rows = self._db.execute("SELECT run, line, is_written FROM manifest ORDER BY run")
             return [(run, bytes(line), bool(is_written)) for run, line, is_written in rows]
 
-    def add_entry(self, run: int, line: bytes) -> None:
-        """An entry, which speaks for all pieces so far. Inside a transaction."""
+    def add_entry(self, run: int, job: int, line: bytes) -> None:
+        """An entry, which speaks for all pieces of a job so far. Inside a transaction."""
         self._db.execute("INSERT INTO manifest (run, line) VALUES (?,?)", (run, line))
-        self._db.execute("DELETE FROM part")
+        self._db.execute("DELETE FROM part WHERE stream IN (SELECT id FROM stream WHERE job=?)", (job,))
 
     def entry_written(self, run: int) -> None:
         """The manifest's file has an entry; those before it need not be kept. Inside a transaction."""

@@ -37,16 +37,17 @@ def lines_of(tmp_path: Path) -> list[bytes]:
 
 def write(store: Store, runs: int) -> None:
     for number in range(runs):
-        Manifest(store).append({"destinations": ["/out"], "streams": [], "quiet": number})
+        Manifest(store).append(1, {"streams": [], "quiet": number})
 
 
 def problems(store: Store, tmp_path: Path) -> list[str]:
     return read_chain(store, [str(tmp_path / "manifest.jsonl")]).problems
 
 
-def put(store: Store, *names: str) -> bytes:
+def put(store: Store, *names: str, job_name: str = "job") -> bytes:
     """A batch as a pull commits it."""
-    job = store.job("job")
+    job = store.job(job_name)
+    store.destination(job, f"/{job_name}.jsonl")
     stream = store.stream(job, "tenant", "graph_alerts")
     lines = b"".join(b"%b\n" % name.encode() for name in names)
     with store.transaction():
@@ -70,7 +71,7 @@ def test_each_line_names_the_one_before(store: Store, tmp_path: Path) -> None:
 
 
 def test_result_names_the_line_that_was_written(store: Store, tmp_path: Path) -> None:
-    found = Manifest(store).append({"destinations": [], "streams": []})
+    found = Manifest(store).append(1, {"streams": []})
     assert found == {
         "path": str(tmp_path / "manifest.jsonl"),
         "run": 1,
@@ -132,10 +133,10 @@ def test_store_keeps_only_the_newest_lines(store: Store) -> None:
 @pytest.mark.parametrize("done", [0, 1, 30, -1, None])
 def test_entry_is_finished_wherever_a_crash_came(store: Store, tmp_path: Path, done: int | None) -> None:
     write(store, 2)
-    run, line = Manifest(store)._commit({"destinations": [], "streams": []})
+    run, line = Manifest(store)._commit(1, {"streams": []})
     path = tmp_path / "manifest.jsonl"
     path.write_bytes(path.read_bytes() + line[:done])
-    Manifest(store).settle([])
+    Manifest(store).settle()
     assert lines_of(tmp_path)[-1] == line
     assert len(lines_of(tmp_path)) == run == 3
     assert problems(store, tmp_path) == []
@@ -144,15 +145,25 @@ def test_entry_is_finished_wherever_a_crash_came(store: Store, tmp_path: Path, d
 def test_what_a_killed_run_has_committed_gets_an_entry(store: Store, tmp_path: Path) -> None:
     put(store, "a", "b")
     lines = put(store, "c")
-    Manifest(store).settle(["/out"])
+    Manifest(store).settle()
     (line,) = lines_of(tmp_path)
     entry = json.loads(line)
     assert entry["interrupted"] is True
     (stream,) = entry["streams"]
     assert (stream["written"], stream["first"], stream["last"]) == (3, "a", "c")
     assert stream["batches"][1] == [1, *piece_of(lines), None]
-    Manifest(store).settle(["/out"])
+    Manifest(store).settle()
     assert len(lines_of(tmp_path)) == 1
+
+
+def test_killed_runs_of_two_jobs_get_an_entry_each(store: Store, tmp_path: Path) -> None:
+    put(store, "a")
+    put(store, "b", job_name="other")
+    Manifest(store).settle()
+    entries = [json.loads(line) for line in lines_of(tmp_path)]
+    assert [entry["destinations"] for entry in entries] == [["/job.jsonl"], ["/other.jsonl"]]
+    assert [entry["streams"][0]["first"] for entry in entries] == ["a", "b"]
+    assert problems(store, tmp_path) == []
 
 
 def test_file_that_cannot_be_written_is_caught_up_with(
