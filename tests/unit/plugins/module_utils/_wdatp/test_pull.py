@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.clouds import APIS
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.definitions import define
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import OptionError, StoreError
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import OptionError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.formats import one_line
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import value_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, PullReport, pull
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import parse_time
 from mock_api import MockTenant, TenantConfig
 
@@ -299,19 +298,6 @@ def test_the_overlap_reaches_as_far_as_it_is_told(tenant: MockTenant, puller: Ca
     job.check()
 
 
-@pytest.mark.parametrize("overlap", ["auto", "0s"])
-@pytest.mark.parametrize("api", ["graph_alerts", "mde_alerts", "alert_exporter"])
-def test_ties_that_come_at_the_newest_moment_arrive(
-    tenant: MockTenant, puller: Callable[..., Puller], api: str, overlap: str
-) -> None:
-    job = puller(api=api, overlap=overlap)
-    job()
-    tenant.add_alerts(4, tie=True)
-    result = job()
-    assert result["new"] >= 4
-    job.check()
-
-
 @pytest.mark.parametrize("api", ["graph_alerts", "mde_alerts"])
 def test_updated_alerts_are_written_in_both_versions(
     tenant: MockTenant, puller: Callable[..., Puller], api: str
@@ -355,18 +341,6 @@ def drain(job: Puller, runs: int, **options: Any) -> list[dict[str, Any]]:
             return results
         assert results[-1]["written"] > 0, "a run that makes no progress"
     raise AssertionError("it does not end")
-
-
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize(("max_events", "alerts"), [(1, 5), (2, 8), (50, 120)])
-def test_max_events_goes_on_exactly_there(
-    tenant: MockTenant, puller: Callable[..., Puller], api: str, max_events: int, alerts: int
-) -> None:
-    tenant.configure(alerts=alerts)
-    job = puller(api=api, max_events=max_events)
-    results = drain(job, alerts * 3)
-    assert all(result["written"] == max_events for result in results[:-1])
-    job.check()
 
 
 def test_max_events_counts_what_is_written(puller: Callable[..., Puller]) -> None:
@@ -657,17 +631,6 @@ def test_another_format_goes_on_in_the_same_job(tenant: MockTenant, puller: Call
     assert json.loads(job.lines[-1])["wdatp"]["sequence"] == 121
 
 
-def test_a_second_run_at_the_same_time_is_refused(
-    puller: Callable[..., Puller], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = puller()
-    job()
-    monkeypatch.setattr("ansible_collections.secops.defender.plugins.module_utils._wdatp.store._LOCK_SECONDS", 0.0)
-    with Store(str(job.state)), pytest.raises(StoreError) as caught:
-        job()
-    assert caught.value.code == "store.busy"
-
-
 # --- results -------------------------------------------------------------------------------------------------------
 
 
@@ -697,67 +660,6 @@ def test_a_current_api_warns_of_nothing(puller: Callable[..., Puller]) -> None:
 # --- the API's moods -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [{"claims_challenge": True}, {"status": 401}], ids=["challenge", "plain 401"])
-def test_a_token_that_is_revoked_in_mid_drain(
-    tenant: MockTenant, puller: Callable[..., Puller], fault: dict[str, Any]
-) -> None:
-    tenant.set_faults([{"match": {"leg": "api", "n": 3}, "do": fault}])
-    job = puller(page_size=20)
-    assert job()["complete"]
-    job.check()
-
-
-def test_a_token_that_runs_out_in_mid_drain(tenant: MockTenant, puller: Callable[..., Puller]) -> None:
-    tenant.configure(token_lifetime=301)
-    job = puller(page_size=20)
-    assert job()["complete"]
-    job.check()
-
-
-@pytest.mark.parametrize("api", ["graph_alerts", "mde_alerts"])
-def test_a_partial_answer_holds_the_cursor(tenant: MockTenant, puller: Callable[..., Puller], api: str) -> None:
-    tenant.set_faults([{"match": {"leg": "api", "n": 2}, "do": {"status": 206, "drop_rows": 5}}])
-    job = puller(api=api, page_size=20)
-    result = job()
-    assert not result["complete"]
-    missing = Counter(job.truth()) - Counter(job.lines)
-    assert sum(missing.values()) >= 0
-    # Nothing of what is missing lies before the cursor and its overlap.
-    name = "lastUpdateDateTime" if api == "graph_alerts" else "lastUpdateTime"
-    after = result["cursor"]["after"]
-    assert all(after is None or parse_time(json.loads(raw)[name]) >= parse_time(after) for raw in missing)
-    assert job()["complete"]
-    job.check()
-
-
-@pytest.mark.parametrize(("retry_after", "times"), [("0", 3), ("1", 1)])
-def test_throttling_is_waited_for_and_counted(
-    tenant: MockTenant, puller: Callable[..., Puller], retry_after: str, times: int
-) -> None:
-    tenant.set_faults(
-        [{"match": {"leg": "api", "from": 2, "times": times}, "do": {"status": 429, "retry_after": retry_after}}]
-    )
-    job = puller(page_size=50)
-    result = job()
-    assert result["complete"]
-    assert result["throttled"] == result["retried"] == times
-    assert result["duration_seconds"] >= int(retry_after)
-    job.check()
-
-
-@pytest.mark.parametrize(
-    "fault", [{"truncate": 5000}, {"reset": True}, {"bad_json": True}, {"html_200": True}], ids=str
-)
-def test_an_answer_that_breaks_off_is_asked_for_again(
-    tenant: MockTenant, puller: Callable[..., Puller], fault: dict[str, Any]
-) -> None:
-    tenant.set_faults([{"match": {"leg": "api", "n": 2}, "do": fault}])
-    job = puller(page_size=20)
-    result = job()
-    assert (result["complete"], result["retried"]) == (True, 1)
-    job.check()
-
-
 def test_an_answer_that_stays_broken_keeps_what_came_before(tenant: MockTenant, puller: Callable[..., Puller]) -> None:
     tenant.set_faults([{"match": {"leg": "api", "from": 3}, "do": {"html_200": True}}])
     job = puller(page_size=20)
@@ -766,30 +668,4 @@ def test_an_answer_that_stays_broken_keeps_what_came_before(tenant: MockTenant, 
     assert result["written"] == len(job.lines) > 20
     tenant.set_faults([])
     job()
-    job.check()
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"wrong_link": True},
-        {"repeat_link": True},
-        {"drop_link": True},
-        {"bad_skiptoken": True},
-        {"clamp_top": 7},
-        {"duplicate_rows": 5},
-        {"ignore_orderby": True},
-        {"bom": True},
-        {"content_type": "text/plain"},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("api", ODATA)
-def test_whatever_the_links_and_pages_do_everything_arrives_once(
-    tenant: MockTenant, puller: Callable[..., Puller], api: str, fault: dict[str, Any]
-) -> None:
-    tenant.configure(alerts=30, big_tie=12)
-    tenant.set_faults([{"match": {"leg": "api"}, "do": fault}])
-    job = puller(api=api, page_size=8)
-    assert job()["complete"]
     job.check()
