@@ -304,13 +304,18 @@ class _Http:
         for name in ("client_secret", "client_assertion"):
             value = (data or {}).get(name)
             self._redactor.add(value.decode("ascii") if isinstance(value, bytes) else value)
-        reply = self._transport.request(
-            method,
-            url,
-            list((params or {}).items()),
-            data=data,
-            headers={name: text for name, text in (headers or {}).items() if text},
-        )
+        try:
+            reply = self._transport.request(
+                method,
+                url,
+                list((params or {}).items()),
+                data=data,
+                headers={name: text for name, text in (headers or {}).items() if text},
+            )
+        except TransportError as error:
+            # A login can't be asked for fewer rows.
+            error.wants_less = False
+            raise
         body = self._body(reply)
         if reply.status != 200:
             raise explain(body, self._connection, self._redactor)

@@ -119,6 +119,15 @@ def test_a_service_that_is_too_slow_for_everything(tenant: MockTenant, connectio
     assert job.transport.counters.requests == 2 + 2 + 2 + 2
 
 
+def test_a_login_that_is_slow_is_no_reason_for_smaller_pages(tenant: MockTenant, connection_to: Connect) -> None:
+    tenant.set_faults([{"match": {"leg": "token"}, "do": {"delay": 1.5}}])
+    job = Job(connection_to(timeout=1, retries=1))
+    with pytest.raises(TransportError) as caught:
+        list(job.walk)
+    assert caught.value.code == "network.timeout"
+    assert job.asker.sizes == [40]
+
+
 def test_one_page_that_is_slow_once_costs_one_question(tenant: MockTenant, connection_to: Connect) -> None:
     tenant.set_faults([{"match": {"leg": "api", "n": 1}, "do": {"delay": 1.5}}])
     job = Job(connection_to(timeout=1))
