@@ -279,6 +279,13 @@ lag_seconds:
   returned: always
   type: int
   sample: 0
+silent_seconds:
+  description:
+    - How many seconds ago the newest alert that was ever seen was updated, by Microsoft's clock.
+    - The largest of all tenants. Null where none was ever seen. A source that has gone silent shows here.
+  returned: always
+  type: int
+  sample: 251
 requests:
   description: How many requests were sent, those for tokens included.
   returned: always
@@ -327,6 +334,7 @@ streams:
       quarantined: 0
       requests: 4
       retried: 0
+      silent_seconds: 251
       tenant_id: 11111111-2222-3333-4444-555555555555
       throttled: 0
       updated: 3

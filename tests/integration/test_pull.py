@@ -46,6 +46,7 @@ RETURNED = {
     "complete": bool,
     "changed": bool,
     "lag_seconds": int,
+    "silent_seconds": int,
     "duration_seconds": float,
     "cursor": dict,
     "streams": list,
@@ -151,7 +152,7 @@ def test_first_second_and_third_pull(run_playbook: PlaybookRunner, mock: MockTen
                 "organization": None,
                 "api": "graph_alerts",
                 "error": None,
-                **{name: found[name] for name in (*COUNTS, "complete", "cursor", "lag_seconds")},
+                **{name: found[name] for name in (*COUNTS, "complete", "cursor", "lag_seconds", "silent_seconds")},
             }
         ]
         assert found["complete"] is True

@@ -49,6 +49,10 @@ def total(parts: list[Reconciled]) -> Reconciled:
     return found
 
 
+def _largest(each: list[dict[str, Any]], name: str) -> int | None:
+    return max((entry[name] for entry in each if entry[name] is not None), default=None)
+
+
 @dataclass
 class StreamReport:
     """What came of one tenant and one API."""
@@ -67,6 +71,8 @@ class StreamReport:
     before: str | None = None
     after: str | None = None
     lag_seconds: int | None = None
+    # How long ago the newest event was updated, by Microsoft's clock; None: none was ever seen.
+    silent_seconds: int | None = None
     counters: Counters = field(default_factory=Counters)
     error: WdatpError | None = None
     reconciled: Reconciled | None = None
@@ -88,6 +94,7 @@ class StreamReport:
             "complete": self.complete,
             "cursor": {"before": self.before, "after": self.after},
             "lag_seconds": self.lag_seconds,
+            "silent_seconds": self.silent_seconds,
             "requests": self.counters.requests,
             "throttled": self.counters.throttled,
             "retried": self.counters.retried,
@@ -131,14 +138,14 @@ class PullReport:
         """The return values of wdatp_pull_events."""
         each = [stream.to_dict() for stream in self.streams]
         totals = {name: sum(entry[name] for entry in each) for name in FIGURES}
-        lags = [entry["lag_seconds"] for entry in each if entry["lag_seconds"] is not None]
         found = {
             "changed": any(stream.chosen for stream in self.streams) or self.caught_up > 0,
             **totals,
             "pending": self.pending,
             "complete": all(stream.complete for stream in self.streams),
             "streams": each,
-            "lag_seconds": max(lags, default=None),
+            "lag_seconds": _largest(each, "lag_seconds"),
+            "silent_seconds": _largest(each, "silent_seconds"),
             "duration_seconds": round(self.duration_seconds, 3),
             "destinations": self.destinations,
             "manifest": self.manifest,

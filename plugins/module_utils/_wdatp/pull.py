@@ -312,6 +312,7 @@ class _Stream:
             report.quarantined = len(self._quarantined())
             report.after = self.cursor.value if self.cursor else None
             report.lag_seconds = self._lag(began)
+            report.silent_seconds = self._age_of_cursor()
         if report.complete and not run.is_dry:
             with run.store.transaction():
                 run.store.prune(self.number, self.today)
@@ -372,6 +373,10 @@ class _Stream:
         """Seconds that this stream is behind Microsoft's time: how old the moment is up to which all was fetched."""
         if self.report.complete and self.options.until is None:
             return max(0, (now_ticks() - began) // SECOND)
+        return self._age_of_cursor()
+
+    def _age_of_cursor(self) -> int | None:
+        """Seconds since the newest event that was seen, by Microsoft's time."""
         if self.cursor is None:
             return None
         return max(0, (self.transport.server_now() - self.cursor.ticks) // SECOND)

@@ -39,6 +39,10 @@ def test_the_page_is_what_the_tests_say() -> None:
     )
 
 
+def test_every_fault_that_peers_met_has_a_test() -> None:
+    assert {row.number for row in fault_table.rows() if row.number is not None} == set(range(1, 29))
+
+
 def test_a_row(tmp_path: Path) -> None:
     (row,) = fault_table.rows(_tests(tmp_path, "test_peer_07_page_is_lost"))
     assert (row.number, row.fault, row.answer) == (7, "Page is lost", "It is asked for again until it comes.")

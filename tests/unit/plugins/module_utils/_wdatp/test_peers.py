@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import transport
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import parse_time
 from fault_job import ALL, ODATA, Job, reset, values
@@ -126,6 +127,15 @@ def test_peer_05_success_in_the_log_and_nothing_delivered(nasty: MockTenant, job
     late.parent.mkdir()
     result = made.run()
     assert (result["written"], result["pending"], result["destinations"][0]["written"]) == (0, 0, 42)
+    assert sorted(late.read_bytes().splitlines()) == sorted(made.truth())
+    # And afterwards it can be asked whether it is true, of the file and not of the log.
+    lines = late.read_bytes().splitlines(keepends=True)
+    late.write_bytes(b"".join(lines[:10] + lines[13:]))
+    said = made.run(reconcile="report")
+    assert (said["reconciled"]["missing"], said["changed"]) == (3, False)
+    assert set(said["reconciled"]["ids"]) == {values(line)["id"] for line in lines[10:13]}
+    assert said["manifest"]["problems"]
+    made.run(reconcile="fill")
     assert sorted(late.read_bytes().splitlines()) == sorted(made.truth())
 
 
@@ -244,6 +254,33 @@ def test_peer_14_a_limit_of_one_fetches_the_same_alert_again_and_again(nasty: Mo
         assert made.run()["written"] == 1, number
         assert len(made.lines) == number + 1
     assert made.run()["written"] == 0
+    made.check()
+
+
+@pytest.mark.parametrize("fault", ["too slow", "too large"])
+@pytest.mark.parametrize("api", ALL)
+def test_peer_15_a_huge_answer_crashes_the_fetch(
+    nasty: MockTenant, job: Make, monkeypatch: pytest.MonkeyPatch, api: str, fault: str
+) -> None:
+    """An answer that is too slow or too large is asked for again with half as many rows, down to ten, in the same run.
+
+    Seen: https://github.com/demisto/content https://github.com/wazuh/wazuh
+    """
+    reset(nasty, incident_size=1)
+    made = job(api=api, page_size=40, retries=0)
+    if fault == "too large":
+        whole = sum(map(len, made.truth()))
+        monkeypatch.setattr(transport, "LARGEST_ANSWER", whole // 2)
+    else:
+        # Ten times the time-out of one read; here, a fraction of a second.
+        monkeypatch.setattr(transport, "_PATIENCE", 0.02)
+        sizes = {"match": {"leg": "api", "query": r"(top|limit)=(40|20)\b"}, "do": {"drip": 2000}}
+        nasty.set_faults([sizes])
+    result = made.run()
+    assert (result["complete"], result["quarantined"]) == (True, 0)
+    tops = [int(entry["query"].get("$top") or entry["query"].get("limit") or 0) for entry in made.api_requests()]
+    assert tops[0] == 40
+    assert 10 <= min(tops[1:4]) <= 20
     made.check()
 
 
@@ -376,6 +413,50 @@ def test_peer_25_a_page_that_failed_is_skipped(nasty: MockTenant, job: Make, api
         assert len(set(held)) == len(held)
     nasty.set_faults([])
     assert made.run()["complete"]
+    made.check()
+
+
+@pytest.mark.parametrize("api", ALERTS)
+def test_peer_26_nobody_notices_that_a_source_went_silent(nasty: MockTenant, job: Make, api: str) -> None:
+    """`silent_seconds` says how old the newest alert is by Microsoft's clock, also of runs in which nothing came.
+
+    Seen: wazuh/wazuh#30822
+    """
+    reset(nasty, alerts=0)
+    made = job(api=api)
+    assert made.run()["silent_seconds"] is None
+    nasty.add_alerts(1)
+    assert made.run()["silent_seconds"] <= 5
+    nasty.configure(clock_skew_seconds=7200)
+    for _run in range(2):
+        result = made.run()
+        assert (result["complete"], result["new"]) == (True, 0)
+        assert 7195 <= result["silent_seconds"] <= 7205
+        assert result["streams"][0]["silent_seconds"] == result["silent_seconds"]
+        # All is well, and that is no measure of it.
+        assert result["lag_seconds"] < 60
+
+
+def test_peer_27_alerts_are_in_the_portal_and_not_in_this_api(nasty: MockTenant, job: Make, tmp_path: Path) -> None:
+    """`reconcile` holds what the API gives now against what was delivered, and names and fills what it had hidden.
+
+    Seen: https://techcommunity.microsoft.com/search?q=%22Missing%20Alerts%20when%20calling%20List%20Alerts%22
+    """
+    made = job(overlap="5m")
+    nasty.add_alerts(1)
+    made.run()
+    # Three hours ago, the API gave all but these, and said that this was all.
+    names = nasty.add_alerts(5, late_seconds=3 * 3600)
+    assert made.run()["new"] == 0
+    reported = made.run(reconcile="report")["reconciled"]
+    assert (reported["api"], reported["delivered"], reported["missing"]) == (46, 41, 5)
+    assert set(reported["ids"]) == set(names)
+    # Another API that has them is pulled into a file of its own, from which the same ids can be read.
+    other = job(tmp_path / "other", api="mde_alerts")
+    other.run()
+    assert set(reported["ids"]) <= {values(line)["id"] for line in other.lines}
+    filled = made.run(reconcile="fill")
+    assert (filled["reconciled"]["filled"], filled["written"]) == (5, 5)
     made.check()
 
 
