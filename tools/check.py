@@ -54,6 +54,7 @@ class Board:
         tests = f" ({_figures(report)})" if report.passed + report.failed > 1 else ""
         ok = report.result.ok
         state = "unchanged since it passed" if seconds is None else ("ok" if ok else "FAILED") + tests
+        state += f"; {report.note}" if report.note else ""
         self.note(gate, state, seconds, "" if ok else _excerpt(gate, report.result.output))
 
     def skip(self, gate: Gate, why: str) -> None:

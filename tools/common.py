@@ -25,6 +25,8 @@ REQUIREMENTS = ROOT / "tools" / "requirements"
 
 # A user's own settings for these would change what the tools see, or name a real tenant.
 _FOREIGN_PREFIXES = ("ANSIBLE_", "AZURE_", "COVERAGE_", "HYPOTHESIS_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "WDATP_")
+# The stateful test's: they name no tenant, and whoever sets them means the tests.
+_TEST_SETTINGS = ("WDATP_TEST_SEED", "WDATP_TEST_STEPS")
 _VENV_HINT = (
     "Python's venv module is missing for {python}. Install it (Debian, Ubuntu: apt-get install python3-venv; "
     "Fedora and RHEL have it in python3), then run this command again."
@@ -119,11 +121,15 @@ def stop_children() -> None:
 
 def user_env(**more: str | Path) -> dict[str, str]:
     """The user's environment (pip settings, proxies, locale), less what would change what the tools see."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN_PREFIXES)}
+    env = {name: value for name, value in os.environ.items() if not _is_foreign(name)}
     env.pop("VIRTUAL_ENV", None)
     env["PIP_CACHE_DIR"] = str(LOCAL / "cache" / "pip")
     env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     return env | {name: str(value) for name, value in more.items()}
+
+
+def _is_foreign(name: str) -> bool:
+    return name.startswith(_FOREIGN_PREFIXES) and name not in _TEST_SETTINGS
 
 
 def private_env(venv: Path, **more: str | Path) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Report:
     passed: int
     failed: int
     skipped: int = 0
+    # What a reader of the summary should know, also where all is well.
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,9 @@ def _pytest(name: str, venv: Path, folder: str, options: Options, *args: str, **
     env = private_env(venv, **more)
     result = Result(run_live(command, env), "") if options.live else run(command, env)
     passed, failed, skipped = _count(results)
+    note = _stateful_note(results)
     results.unlink(missing_ok=True)
-    return Report(result, passed, failed if result.ok else max(failed, 1), skipped)
+    return Report(result, passed, failed if result.ok else max(failed, 1), skipped, note)
 
 
 def _count(results: Path) -> tuple[int, int, int]:
@@ -112,6 +115,16 @@ def _count(results: Path) -> tuple[int, int, int]:
         sum(int(suite.get(figure, 0)) for suite in suites) for figure in ("tests", "failures", "errors", "skipped")
     )
     return tests - failures - errors - skipped, failures + errors, skipped
+
+
+def _stateful_note(results: Path) -> str:
+    """How many steps the stateful test made, and from which seed: what it takes to make them again."""
+    if not results.is_file():
+        return ""
+    properties = list(ElementTree.parse(results).getroot().iter("property"))  # noqa: S314 (pytest's own file)
+    steps = sum(int(item.get("value", 0)) for item in properties if item.get("name") == "stateful_steps")
+    seeds = {item.get("value", "") for item in properties if item.get("name") == "stateful_seed"}
+    return f"{steps} stateful steps, WDATP_TEST_SEED={seeds.pop()}" if seeds else ""
 
 
 # --- the others -------------------------------------------------------------------------------------------------------
@@ -137,6 +150,14 @@ def _style(options: Options) -> Report:
 
 def _types(options: Options) -> Report:
     return _commands(_test_venv(), sync_tree("types"), "mypy", "mypy --config-file= --strict tools")
+
+
+def _bugs(options: Options) -> Report:
+    venv = _test_venv()
+    result = run([venv / "bin" / "python", "tests/planted_bugs.py"], private_env(venv))
+    counted = re.search(r"^(\d+) of (\d+) bugs were caught$", result.output, re.MULTILINE)
+    caught, planted = (int(counted[1]), int(counted[2])) if counted else (0, 0)
+    return Report(result, caught, planted - caught if result.ok else max(planted - caught, 1))
 
 
 def _ansible_lint(options: Options) -> Report:
@@ -209,6 +230,7 @@ GATES = [
     Gate("sanity-2.16", "ansible-test sanity on the oldest supported ansible-core", _sanity_2_16, pure=True),
     Gate("sanity-newest", "ansible-test sanity on the newest ansible-core", _sanity_newest, pure=True),
     Gate("unit", "unit tests", _unit, fast=True),
+    Gate("bugs", "bugs that are planted, each to be caught by a test of its own", _bugs),
     Gate("unit-3.9", "unit tests of the plugins on the oldest supported Python", _unit_oldest),
     Gate("lint", "ansible-lint, production profile", _ansible_lint, pure=True),
     Gate("galaxy", "what Galaxy says to the tarball", _galaxy, pure=True),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import json
+import os
+import random
 import shutil
 import sys
 import tempfile
@@ -74,3 +76,30 @@ def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         return json.loads(capsys.readouterr().out)
 
     return run
+
+
+# --- the seed of the stateful test -----------------------------------------------------------------------------------
+
+_SEED = "WDATP_TEST_SEED"
+
+
+def pytest_configure() -> None:
+    """In the environment, so that all of pytest's processes have the same one."""
+    os.environ.setdefault(_SEED, str(random.SystemRandom().randrange(1_000_000_000)))
+
+
+def pytest_report_header() -> str:
+    return f"stateful test: {_SEED}={os.environ[_SEED]}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many steps were made; the seed again, as a quiet run has no header."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
+    steps = [value for report in reports for name, value in report.user_properties if name == "stateful_steps"]
+    if steps:
+        terminalreporter.write_line(f"stateful test: {sum(steps)} steps, {_SEED}={os.environ[_SEED]}")
+
+
+@pytest.fixture
+def stateful_seed() -> int:
+    return int(os.environ[_SEED])

@@ -56,6 +56,17 @@ def test_counts_of_pytest(tmp_path: Path) -> None:
     assert gates._count(results) == (3, 3, 3)
 
 
+def test_seed_of_the_stateful_test_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results.xml"
+    assert gates._stateful_note(results) == ""
+    properties = '<property name="stateful_seed" value="7"/><property name="stateful_steps" value="{}"/>'
+    cases = "".join(f"<testcase><properties>{properties.format(steps)}</properties></testcase>" for steps in (5, 6))
+    results.write_text(f"<testsuites><testsuite>{cases}<testcase/></testsuite></testsuites>")
+    note = gates._stateful_note(results)
+    check.Board().add(gates.GATES[0], gates.Report(OK, 5, 0, note=note), 1.0)
+    assert capsys.readouterr().out.endswith("ok (5 passed, 0 failed); 11 stateful steps, WDATP_TEST_SEED=7\n")
+
+
 @pytest.mark.parametrize(
     ("reports", "line", "code"),
     [
@@ -117,8 +128,10 @@ def test_a_real_tenants_settings_do_not_reach_the_gates(monkeypatch: pytest.Monk
     monkeypatch.setenv("WDATP_CLIENT_SECRET", "real")
     monkeypatch.setenv("ANSIBLE_CONFIG", "/elsewhere")
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    monkeypatch.setenv("WDATP_TEST_SEED", "7")
     env = common.private_env(tmp_path)
     assert not {"WDATP_CLIENT_SECRET", "ANSIBLE_CONFIG"} & set(env)
+    assert env["WDATP_TEST_SEED"] == "7"
     assert env["PIP_INDEX_URL"] == "https://mirror.example/simple"
     assert Path(env["HOME"]).is_relative_to(common.LOCAL)
 

@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.destinations import file as file_module
@@ -110,7 +111,7 @@ def test_what_is_written_is_on_the_disk_before_it_counts(
     sizes: list[int] = []
     monkeypatch.setattr(file_module.os, "fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
     one.write(progress, batch())
-    assert sizes[-1] == len(TEXT)
+    assert sizes[-1:] == [len(TEXT)]
 
 
 # --- after a crash -------------------------------------------------------------------------------------------------
@@ -125,6 +126,29 @@ def test_a_torn_batch_is_finished_from_where_it_stands(
     with path.open("ab") as file:
         file.write(TEXT[:length])
     opened(path).write(progress, batch())
+    assert path.read_bytes() == OLD + TEXT
+
+
+def test_what_a_reader_has_seen_is_never_taken_back(
+    path: Path, opened: Callable[[Path], FileDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for a moment, either: who reads along would take a file that shrinks for another one."""
+    path.write_bytes(OLD)
+    progress = intended(opened(path))
+    with path.open("ab") as file:
+        file.write(TEXT[:5])
+    sizes = [path.stat().st_size]
+
+    class Os:
+        def __getattr__(self, name: str) -> Any:
+            sizes.append(path.stat().st_size)
+            return getattr(os, name)
+
+    destination = opened(path)
+    monkeypatch.setattr(file_module, "os", Os())
+    destination.write(progress, batch())
+    monkeypatch.undo()
+    assert sizes == sorted(sizes)
     assert path.read_bytes() == OLD + TEXT
 
 
