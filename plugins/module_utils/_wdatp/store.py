@@ -561,8 +561,8 @@ class Store:
         """What was committed since the last entry of the manifest, by job, oldest first."""
         query = (
             "SELECT part.batch, stream.job, part.stream, tenant, api, target, part.size, first_line, sha256, first_id,"
-            " last_id FROM part JOIN stream ON stream.id=part.stream LEFT JOIN destination ON destination.id=part.destination"
-            " ORDER BY stream.job, part.batch"
+            " last_id FROM part JOIN stream ON stream.id=part.stream"
+            " LEFT JOIN destination ON destination.id=part.destination ORDER BY stream.job, part.batch"
         )
         with _explained(self.path):
             return [Piece(*row) for row in self._db.execute(query)]
