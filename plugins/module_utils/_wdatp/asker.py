@@ -35,8 +35,13 @@ class ApiAsker:
         return self.client.transport.server_now()
 
     def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
-        slow_retries = 0 if top > SMALLEST_PAGE else _SLOW_RETRIES
-        return self._get(self.source.params(span, top, skip, extra), slow_retries)
+        can_shrink = top > SMALLEST_PAGE
+        try:
+            return self._get(self.source.params(span, top, skip, extra), 0 if can_shrink else _SLOW_RETRIES)
+        except TransportError as error:
+            # The walk asks again at once, for less.
+            self.client.transport.counters.retried += error.wants_less and can_shrink
+            raise
 
     def everything(self, span: Span) -> Answer | None:
         params = self.source.everything_params(span)

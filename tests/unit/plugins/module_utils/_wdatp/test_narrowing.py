@@ -133,3 +133,4 @@ def test_one_page_that_is_slow_once_costs_one_question(tenant: MockTenant, conne
     job = Job(connection_to(timeout=1))
     job.check(tenant)
     assert job.asker.sizes[:2] == [40, 20]
+    assert job.transport.counters.retried == 1
