@@ -100,10 +100,16 @@ options:
     description:
       - Where a given secret is kept.
       - V(file) is one file of mode 0600, C(<config_dir>/secrets/<name>.secret).
-      - V(auto) is the best that this collection can do on the host; in this version that is V(file).
+      - V(systemd_creds) is the same file encrypted with the host's own key by C(systemd-creds),
+        C(<config_dir>/secrets/<name>.cred). Only root can read and write it, and only on this host. A unit of systemd
+        can load it as C(LoadCredentialEncrypted=<name>.secret:<path>), and then needs no right to read it.
+      - V(auto) is V(systemd_creds) where systemd 250 or later runs the host, and both the user who runs this and the
+        owner of O(config_dir) are root; else V(file).
+      - Never is anything sealed to a TPM.
     type: str
     choices:
       - auto
+      - systemd_creds
       - file
     default: auto
   update_secret:
@@ -283,7 +289,8 @@ credential:
     secret:
       description:
         - How the client secret is kept.
-        - V(file) is the 0600 file, V(client_secret_file) the user's own, V(none) means that it is not stored.
+        - V(file) is the 0600 file, V(systemd_creds) the encrypted one, V(client_secret_file) the user's own,
+          V(none) means that it is not stored.
       type: str
       returned: always
     certificate_password:

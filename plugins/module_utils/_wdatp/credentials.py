@@ -5,6 +5,10 @@
 
     <config_dir>/credentials/<name>.json    the definition, without any secret (0640)
     <config_dir>/secrets/<name>.secret      the secrets that were given, if any (0600, the directory 0700)
+    <config_dir>/secrets/<name>.cred        the same in place of it, encrypted with the host's key (see sealing.py)
+
+Inside a unit of systemd, a credential <name>.secret that the unit loads comes before both (systemd.exec(5),
+LoadCredential= and LoadCredentialEncrypted=): so the service's own user needs no right to read the store's secrets.
 
 New files and directories belong to the owner of the directory that they are made in, so that an account without
 privileges can use what root defines for it. What wdatp_credential makes of its options is in definitions.py.
@@ -24,6 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from .errors import CredentialError, OptionError
+from .sealing import seal, unseal
 from .secrets import EnvironmentSecret, FileSecret, SecretSource
 
 # The version of the definition's form; a definition with a higher one is from a newer collection.
@@ -163,20 +168,21 @@ class Credential:
             return self.name
         return f"{self.name} (organization {listing(names)})"
 
-    def describe(self) -> dict[str, Any]:
-        """The form in which results show a credential."""
+    def describe(self, storage: str | None = None) -> dict[str, Any]:
+        """The form in which results show a credential. `storage`: how its secrets are, or will be, kept."""
+        storage = storage or storage_of(self.secrets_path)
         shown = {name: getattr(self, name) for name in ("name", *_TEXTS, "validate_certs")}
         return {
             **shown,
             "tenants": [{"tenant_id": item.tenant_id, "organization": item.organization} for item in self.tenants],
             "hosts": list(self.hosts),
-            "secret": "client_secret_file" if self.client_secret_file else self._kept(CLIENT_SECRET),
-            "certificate_password": self._kept(CERTIFICATE_PASSWORD),
-            "proxy_password": self._kept(PROXY_PASSWORD),
+            "secret": "client_secret_file" if self.client_secret_file else self._kept(CLIENT_SECRET, storage),
+            "certificate_password": self._kept(CERTIFICATE_PASSWORD, storage),
+            "proxy_password": self._kept(PROXY_PASSWORD, storage),
         }
 
-    def _kept(self, kind: str) -> str:
-        return "file" if kind in self.secrets else "none"
+    def _kept(self, kind: str, storage: str) -> str:
+        return storage if kind in self.secrets else "none"
 
 
 _TEXTS = (
@@ -252,14 +258,42 @@ class StoredSecret:
         return secret
 
     def describe(self) -> str:
-        return f"the credential store, file {self.path}"
+        return f"the credential store, file {_where_secrets_are(self.path)}"
+
+
+FILE, SYSTEMD_CREDS = "file", "systemd_creds"
+
+
+def storage_of(path: str) -> str:
+    """How the secrets of this path are kept: `file`, `systemd_creds`; `none` where none are."""
+    if os.path.lexists(_sealed(path)):
+        return SYSTEMD_CREDS
+    return FILE if os.path.lexists(path) else "none"
+
+
+def _sealed(path: str) -> str:
+    return f"{os.path.splitext(path)[0]}.cred"
+
+
+def _where_secrets_are(path: str) -> str:
+    """The file that is read: the unit's own credential, else the sealed one, else the plain one."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    loaded = os.path.join(directory, os.path.basename(path)) if directory else ""
+    if loaded and os.path.exists(loaded):
+        return loaded
+    return _sealed(path) if storage_of(path) == SYSTEMD_CREDS else path
 
 
 def read_secrets(path: str) -> dict[str, str]:
-    """All secrets of a stored credential by kind; none where the file is missing."""
+    """All secrets of a stored credential by kind; none where the file is missing. `path`: where they are unsealed."""
+    name, path = os.path.basename(path), _where_secrets_are(path)
     try:
-        with open(path, encoding="utf-8") as stream:
-            values = json.load(stream)
+        if path.endswith(".cred"):
+            text = unseal(name, path)
+        else:
+            with open(path, encoding="utf-8") as stream:
+                text = stream.read()
+        values = json.loads(text)
         good = isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
     except FileNotFoundError:
         return {}
@@ -354,23 +388,37 @@ class CredentialStore:
     def is_private(self, name: str) -> bool:
         """Whether nobody but their owner can read the secrets; True where there are none."""
         path = self.secrets_path(name)
-        return not os.path.exists(path) or not (_mode(self._secrets) | _mode(path)) & 0o077
+        modes = [_mode(file) for file in (path, _sealed(path)) if os.path.exists(file)]
+        return not modes or not (_mode(self._secrets) | max(modes)) & 0o077
 
     # --- writing
 
-    def save(self, credential: Credential, secrets: Mapping[str, str]) -> None:
+    def save(self, credential: Credential, secrets: Mapping[str, str], storage: str = FILE) -> None:
         """Store a definition and all its secrets, in place of what was there of this name."""
         path = self.secrets_path(credential.name)
+        text = json.dumps(dict(secrets))
+        # Before anything is touched: this host may not be able to.
+        sealed = seal(os.path.basename(path), text) if secrets and storage == SYSTEMD_CREDS else None
         with _writing(self.config_dir):
             _make_directory(self.config_dir, 0o750)
             _make_directory(self._definitions, 0o750)
             # A definition never speaks of secrets that are not there yet.
             if secrets:
                 _make_directory(self._secrets, 0o700, enforce=True)
-                _write(path, json.dumps(dict(secrets)), 0o600)
+                _write(*((path, text) if sealed is None else (_sealed(path), sealed)), 0o600)
             _write(self.definition_path(credential.name), _format(credential), 0o640)
-            if not secrets:
+            # The sealed one is read first: it goes last where the plain one is new.
+            if not secrets or sealed is not None:
                 _remove(path)
+            if not secrets or sealed is None:
+                _remove(_sealed(path))
+
+    def belongs_to_root(self) -> bool:
+        """Whether what is stored here is root's; in a directory of somebody else, that one has to be able to use it."""
+        place = self.config_dir
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        return os.stat(place).st_uid == 0
 
     def check_writable(self) -> None:
         """CredentialError where a save could only fail, without trying it."""
@@ -386,10 +434,11 @@ class CredentialStore:
         with _writing(self.config_dir):
             _remove(self.definition_path(name))
             _remove(self.secrets_path(name))
+            _remove(_sealed(self.secrets_path(name)))
 
     def has_traces(self, name: str) -> bool:
         """Whether anything, also something broken, is stored under this name."""
-        return any(os.path.lexists(path) for path in (self.definition_path(name), self.secrets_path(name)))
+        return os.path.lexists(self.definition_path(name)) or storage_of(self.secrets_path(name)) != "none"
 
 
 # --- the definition's form ----------------------------------------------------------------------------------------

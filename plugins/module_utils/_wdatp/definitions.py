@@ -14,7 +14,9 @@ from .config import check_definition, check_proxy, from_environment, method_of
 from .credentials import (
     CERTIFICATE_PASSWORD,
     CLIENT_SECRET,
+    FILE,
     PROXY_PASSWORD,
+    SYSTEMD_CREDS,
     Credential,
     CredentialStore,
     Tenant,
@@ -25,9 +27,11 @@ from .credentials import (
     read_secrets,
     same_text,
     split_proxy,
+    storage_of,
 )
 from .errors import CredentialError, OptionError
 from .options import IDENTITY, TARGET
+from .sealing import check_possible, is_natural
 
 # What says how to authenticate: where one of these is given, the environment has no say in it.
 _HOW = ("auth_method", "client_secret", "client_secret_file", "client_certificate_path", "federated_token_file")
@@ -79,28 +83,45 @@ def define(
     if given.get("state") == "absent":
         return _forget(store, name, check)
     wanted = _definition(name, given, env)
-    before, kept = _stored(store, name)
+    before, kept = _stored(store, name, any(given.get(kind) for kind in (CLIENT_SECRET, CERTIFICATE_PASSWORD)))
     secrets = _secrets(wanted, given, kept, notify)
-    wanted = replace(wanted, secrets=tuple(sorted(secrets)))
-    changed = wanted != before or secrets != kept or not store.is_private(name)
+    path = store.secrets_path(name)
+    wanted = replace(wanted, secrets=tuple(sorted(secrets)), secrets_path=path)
+    storage = _storage(given, store) if secrets else "none"
+    changed = wanted != before or secrets != kept or storage != storage_of(path) or not store.is_private(name)
+    was = before.describe() if before else {}
     if changed and check:
         store.check_writable()
+        if storage == SYSTEMD_CREDS:
+            check_possible()
     elif changed:
-        store.save(wanted, secrets)
-    after = _mark_new_secrets(wanted.describe(), secrets, kept)
-    return Outcome(changed, store.definition_path(name), wanted.describe(), before.describe() if before else {}, after)
+        store.save(wanted, secrets, storage)
+    shown = wanted.describe(storage)
+    after = _mark_new_secrets(dict(shown), secrets, kept)
+    return Outcome(changed, store.definition_path(name), shown, was, after)
+
+
+def _storage(given: Mapping[str, Any], store: CredentialStore) -> str:
+    """How secrets are kept: as asked for, else encrypted where that is natural and whoever pulls can decrypt it."""
+    asked = given.get("secret_storage") or "auto"
+    if asked != "auto":
+        return str(asked)
+    return SYSTEMD_CREDS if is_natural() and store.belongs_to_root() else FILE
 
 
 def _forget(store: CredentialStore, name: str, check: bool) -> Outcome:
     changed = store.has_traces(name)
-    before, _kept = _stored(store, name) if changed else (None, {})
+    before, _kept = _stored(store, name, True) if changed else (None, {})
     if changed and not check:
         store.remove(name)
     return Outcome(changed, store.definition_path(name), {}, before.describe() if before else {}, {})
 
 
-def _stored(store: CredentialStore, name: str) -> tuple[Credential | None, dict[str, str]]:
-    """Definition and secrets as they are. What is broken counts as not there: it is about to be replaced."""
+def _stored(store: CredentialStore, name: str, is_replaced: bool) -> tuple[Credential | None, dict[str, str]]:
+    """Definition and secrets as they are. What is broken counts as not there: it is about to be replaced.
+
+    `is_replaced`: so are secrets that can't be decrypted here (any more); else they are still wanted.
+    """
     try:
         before = store.get(name)
     except CredentialError as error:
@@ -110,7 +131,7 @@ def _stored(store: CredentialStore, name: str) -> tuple[Credential | None, dict[
     try:
         return before, read_secrets(store.secrets_path(name))
     except CredentialError as error:
-        if error.code != "credential.broken":
+        if error.code != "credential.broken" and not (is_replaced and error.code == "credential.sealing"):
             raise
         return before, {}
 
