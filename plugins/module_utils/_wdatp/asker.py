@@ -54,7 +54,8 @@ class ApiAsker:
         """Whether the API answers a question that no alert can spoil: for those of tomorrow."""
         tomorrow = Span(self.server_now() + DAY, None)
         try:
-            self.client.get(self.source.newest_params(tomorrow, 1), self._retries, _SLOW_RETRIES)
+            # A proxy's sign-in page is no answer, whatever its status says.
+            self._answer(self.client.get(self.source.newest_params(tomorrow, 1), self._retries, _SLOW_RETRIES))
         except ApiError as error:
             return error.status < 500 and error.status != 429
         except TransportError:

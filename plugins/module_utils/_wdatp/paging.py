@@ -173,7 +173,15 @@ class Walk:
             yield from self._advance(inside)
         elif self._confirms(answer, span):
             yield from self._finish(span, answer, inside)
-        elif self._is_moment(span) or self._starts_crowded(inside):
+        else:
+            if not inside:
+                # Shorter spans would find nothing either, down to the last moment.
+                self._check_filter(answer, span)
+            yield from self._narrow(span, inside)
+
+    def _narrow(self, span: Span, inside: list[Event]) -> Iterator[Batch]:
+        """There may be more than the answer holds, and nothing tells where: a shorter span, or the moment itself."""
+        if self._is_moment(span) or self._starts_crowded(inside):
             yield from self._cross_moment(span)
         else:
             self._width = self._narrower(span, inside)
@@ -318,14 +326,20 @@ class Walk:
             for event in answer.events
             if event.ticks < 0 or (low <= event.ticks and (high is None or event.ticks <= high))
         ]
-        # A source with a coarse grain asks for a little more than the span.
-        if answer.events and not events and answer.rows >= self.full and self.source.grain == 1:
+        if not events and answer.rows >= self.full:
+            self._check_filter(answer, span)
+        return events
+
+    def _check_filter(self, answer: Answer, span: Span) -> None:
+        """ApiError where all rows lie outside of the span, and further than the grain of a question explains."""
+        low, high, grain = span.low, span.high, self.source.grain
+        ticks = [event.ticks for event in answer.events]
+        if ticks and all(0 <= at < low - grain or (high is not None and at > high + grain) for at in ticks):
             raise ApiError(
                 f"The API {self.source.name} ignored the time filter: its alerts lie outside the time asked for.",
                 "Nothing is lost: the cursor stays. Run again later; if it lasts, report it to Microsoft.",
                 code="api.filter_ignored",
             )
-        return events
 
     def _is_ascending(self, events: list[Event]) -> bool:
         """Whether the rows came oldest first. Rows of one moment alone would also come so newest first."""

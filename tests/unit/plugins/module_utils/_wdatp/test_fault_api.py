@@ -153,6 +153,21 @@ def test_fault_answer_breaks_off_or_is_something_else(
 
 
 @pytest.mark.parametrize("api", ALL)
+def test_fault_every_answer_is_a_proxys_sign_in_page(nasty: MockTenant, job: Make, api: str) -> None:
+    """HTML with 200 that lasts is `network.not_json`, shown with its first line; what came before is kept."""
+    nasty.set_faults([{"match": {"leg": "api", "from": 3}, "do": {"html_200": True}}])
+    made = job(api=api, page_size=8)
+    result, error = made.fail()
+    assert error.code == "network.not_json"
+    assert "<!DOCTYPE html>" in error.message
+    assert result["quarantined"] == 0
+    assert len(made.api_requests()) < 20
+    nasty.set_faults([])
+    assert made.run()["complete"]
+    made.check()
+
+
+@pytest.mark.parametrize("api", ALL)
 def test_fault_answer_drips(nasty: MockTenant, job: Make, monkeypatch: pytest.MonkeyPatch, api: str) -> None:
     """An answer that trickles in never times out by itself: the whole has a deadline, and is asked for again."""
     nth(nasty, 1, drip=1000)
