@@ -89,21 +89,19 @@ class Pace:
     def _take(self, content: Content, now: float, longest: float) -> Wait:
         lane = self._lane(content)
         taken: list[float] = lane["taken"]
-        at, why = now, ""
+        at, why, code = now, "", ""
         if lane["hold"] > max(at, self._own_hold):
-            at, why = lane["hold"], "the API asked for it when another run was too fast"
+            at, why, code = lane["hold"], "the API asked for it when another run was too fast", "api.throttled"
         for limit in self.limits:
             free = taken[-limit.requests] + limit.seconds + _SLACK_SECONDS if len(taken) >= limit.requests else at
             if free > at:
-                at, why = (
-                    free,
-                    f"{limit.requests} requests in {limit.seconds:.0f} s are the limit of this app and tenant",
-                )
+                at, code = free, "api.paced"
+                why = f"{limit.requests} requests in {limit.seconds:.0f} s are the limit of this app and tenant"
         if at > now and at - now > longest:
             raise ApiError(
                 f"The API {self._api} may be asked again in {at - now:.0f} s: {why}.",
                 "Run again then; nothing is lost.",
-                code="api.throttled",
+                code=code,
                 status=429,
             )
         if self.limits:

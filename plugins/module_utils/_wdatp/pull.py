@@ -22,7 +22,7 @@ from .client import Client
 from .config import Connection, HttpOptions, resolve
 from .destinations.file import FileDestination
 from .destinations.registry import destinations_of
-from .errors import WdatpError
+from .errors import ApiError, WdatpError
 from .formats import Outgoing, one_line
 from .holdings import NOWHERE, Holdings, Targets
 from .ledger import DUPLICATES, Ledger, Verdict
@@ -306,7 +306,7 @@ class _Stream:
         try:
             is_mended = self._retry_quarantined()
             walk = self._walk(window, avoid=[Span(*span) for span in self._quarantined()])
-            drained = run.has_budget() and self._drain(walk)
+            drained = run.has_budget() and self._drain_in_pace(walk)
             report.complete = drained and is_mended and not walk.is_partial and not walk.bad_slices
         finally:
             report.quarantined = len(self._quarantined())
@@ -339,6 +339,16 @@ class _Stream:
             with self.run.store.transaction():
                 self.run.store.release(self.number, self.filter_key, span.low)
         return True
+
+    def _drain_in_pace(self, walk: Walk) -> bool:
+        """As _drain. The limit of requests ends a run as a budget does: it was agreed on, and nothing is wrong."""
+        try:
+            return self._drain(walk)
+        except ApiError as error:
+            if error.code != "api.paced":
+                raise
+            self.run.context.warn(str(error))
+            return False
 
     def _drain(self, walk: Walk, moves_cursor: bool = True) -> bool:
         """Every batch of the walk; False where a budget ended before it."""

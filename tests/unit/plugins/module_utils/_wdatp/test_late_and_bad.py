@@ -104,3 +104,16 @@ def test_state_directory_may_be_moved(tenant: MockTenant, pulled: Pull, tmp_path
     moved = pulled(state_dir=str(tmp_path / "elsewhere"))
     assert (moved["new"], moved["written"]) == (2, 2)
     assert len((tmp_path / "elsewhere" / "events.jsonl").read_bytes().splitlines()) == 602
+
+
+# --- the pace ------------------------------------------------------------------------------------------------------
+
+
+def test_limit_of_requests_ends_a_run_as_a_budget_does(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
+    """Another run has used it up: the rest comes with the next one, and nothing is reported as broken."""
+    first = pulled(page_size=100, requests_per_minute=3, max_seconds=5)
+    assert (first["complete"], first["new"] < 600, first["new"] > 0) == (False, True, True)
+    assert any("3 requests in 60 s" in text for text in first["said"])
+    assert first["streams"][0]["error"] is None
+    assert pulled()["complete"]
+    assert len(lines(tmp_path)) == len(set(lines(tmp_path))) == 600

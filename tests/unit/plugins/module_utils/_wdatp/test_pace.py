@@ -88,7 +88,7 @@ def test_a_wait_that_is_too_long_takes_no_place(host: Host) -> None:
     for _number in range(3):
         with pytest.raises(ApiError, match="61 s: 1 requests in 60 s") as caught:
             pace.take(30.0)
-    assert (caught.value.code, caught.value.status) == ("api.throttled", 429)
+    assert (caught.value.code, caught.value.status) == ("api.paced", 429)
     assert pace.take(100.0).seconds == pytest.approx(61.0)
 
 
@@ -229,7 +229,7 @@ def test_a_wait_beyond_the_deadline_ends_the_run(tenant: MockTenant, run: Callab
     one.ask()
     with pytest.raises(ApiError) as caught:
         one.ask()
-    assert caught.value.code == "api.throttled"
+    assert caught.value.code == "api.paced"
     assert [entry["leg"] for entry in tenant.requests].count("graph_alerts") == 1
 
 
