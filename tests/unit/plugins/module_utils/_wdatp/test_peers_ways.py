@@ -86,8 +86,12 @@ def test_peer_08_the_secret_is_in_clear_text(
             if leg == "token":
                 body = {"error": "invalid_client", "error_description": f"AADSTS7000215: You sent {text}."}  # type: ignore[dict-item]
             nasty.set_faults([{"match": {"leg": leg}, "do": {"status": 400, "body": body}}])
+            # What was refused may be asked again.
+            made.later += 2 * 86_400
+            asked = len(nasty.requests)
             result, error = made.fail()
             texts += [json.dumps(result), str(error), error.remedy]
+            assert nasty.requests[asked:][-1]["status"] == 400
     texts += made.said
     assert len(bearers) >= 2
     files = on_disk(tmp_path)
