@@ -25,7 +25,7 @@ from .errors import AuthError, CredentialError, DependencyError, TransportError
 from .redact import Redactor
 from .refusals import Refusals
 from .runtime import Runtime
-from .transport import Reply, Transport, first_line, place
+from .transport import Reply, Transport, first_line, place, skew_words
 
 # Asked anew so long before its end, that it doesn't run out between here and Microsoft; less for short-lived ones.
 _MARGIN_SECONDS = 300.0
@@ -318,7 +318,11 @@ class _Http:
             raise
         body = self._body(reply)
         if reply.status != 200:
-            raise explain(body, self._connection, self._redactor)
+            refusal = explain(body, self._connection, self._redactor)
+            skew = self._transport.skew_seconds
+            if refusal.code == "auth.clock" and skew is not None:
+                refusal.remedy = f"By the Date of this answer, {skew_words(skew)}. {refusal.remedy}"
+            raise refusal
         return _Response(reply)
 
     def _check_address(self, url: str) -> None:

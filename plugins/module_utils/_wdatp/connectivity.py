@@ -29,7 +29,7 @@ from .runtime import Runtime
 from .sources.base import Source
 from .sources.registry import source_of
 from .times import SECOND, now_ticks
-from .transport import Transport, first_line, place
+from .transport import Transport, first_line, place, skew_words
 
 STAGES = ("resolve", "connect", "tls", "clock", "token", "permissions", "query")
 # Longer, and pulling would be no pleasure either.
@@ -262,12 +262,10 @@ class _Run:
             url = target.api_url + self.source.path
         # Whatever it answers: every answer has a date.
         self.transport.request("GET", url)
-        offset = self.transport.clock_offset
-        if offset is None:
+        skew = self.report.clock_skew_seconds = self.transport.skew_seconds
+        if skew is None:
             return f"{urlsplit(url).netloc} did not say what time it is"
-        skew = self.report.clock_skew_seconds = round(-offset / SECOND)
-        side = "ahead of" if skew > 0 else "behind"
-        state = f"this host's clock is {abs(skew)} s {side} Microsoft's" if skew else "this host's clock is right"
+        state = skew_words(skew)
         if abs(skew) <= _SKEW_SECONDS:
             return state
         if identity.method == "certificate":

@@ -77,6 +77,12 @@ def place(url: str) -> str:
     return f"{parts.netloc}{parts.path}"
 
 
+def skew_words(skew: int) -> str:
+    """How far this host's clock is ahead (seconds), as a sentence's beginning."""
+    side = "ahead of" if skew > 0 else "behind"
+    return f"this host's clock is {abs(skew)} s {side} Microsoft's" if skew else "this host's clock is right"
+
+
 def first_line(body: bytes) -> str:
     """The first line of a body that is not what was expected, short and printable."""
     text = body[:2000].decode("utf-8", "replace").lstrip("\ufeff").strip()
@@ -113,6 +119,11 @@ class Transport:
     def server_now(self) -> int:
         """Microsoft's time in ticks, as the last Date header tells it; this host's clock until there is one."""
         return now_ticks() + (self.clock_offset or 0)
+
+    @property
+    def skew_seconds(self) -> int | None:
+        """How far this host's clock is ahead of Microsoft's; None until an answer has told it."""
+        return None if self.clock_offset is None else round(-self.clock_offset / SECOND)
 
     def _note_date(self, headers: Mapping[str, str]) -> None:
         date = parse_http_date(headers.get("Date", ""))
