@@ -96,6 +96,13 @@ options:
     description:
       - A file with the token of a workload, which Microsoft Entra ID exchanges for its own. An absolute path.
       - Where it is not given, E(AZURE_FEDERATED_TOKEN_FILE) is read whenever the credential is used.
+  details_file:
+    description:
+      - The file that the SIEM page of the Defender portal saved, on the host where this runs. Tenant, client and secret
+        are taken from it, and the API's host into O(hosts), where these options don't say otherwise.
+      - Its secret is stored as if it had been given. The file itself is not needed any more then.
+      - How Microsoft writes the file is documented nowhere. Lines of names and values, and JSON, are understood.
+    type: path
   secret_storage:
     description:
       - Where a given secret is kept.

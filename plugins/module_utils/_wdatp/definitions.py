@@ -29,6 +29,7 @@ from .credentials import (
     split_proxy,
     storage_of,
 )
+from .details import read_details
 from .errors import CredentialError, OptionError
 from .options import IDENTITY, TARGET
 from .sealing import check_possible, is_natural
@@ -82,6 +83,7 @@ def define(
     name = check_name(given["name"])
     if given.get("state") == "absent":
         return _forget(store, name, check)
+    given = _with_details(given)
     wanted = _definition(name, given, env)
     before, kept = _stored(store, name, any(given.get(kind) for kind in (CLIENT_SECRET, CERTIFICATE_PASSWORD)))
     secrets = _secrets(wanted, given, kept, notify)
@@ -107,6 +109,20 @@ def _storage(given: Mapping[str, Any], store: CredentialStore) -> str:
     if asked != "auto":
         return str(asked)
     return SYSTEMD_CREDS if is_natural() and store.belongs_to_root() else FILE
+
+
+def _with_details(given: dict[str, Any]) -> dict[str, Any]:
+    """With what the portal's file says, where nothing else is given. Its secret is stored, the file not used again."""
+    path = given.get("details_file")
+    if not path:
+        return given
+    _refuse_both("details_file", [option for option in _HOW if option in given])
+    found = read_details(path)
+    values = {"client_id": found.client_id, "client_secret": found.client_secret}
+    if found.tenant_id and "tenants" not in given:
+        values["tenant_id"] = found.tenant_id
+    hosts = {"hosts": [found.host]} if found.host else {}
+    return {**hosts, **values, **given}
 
 
 def _forget(store: CredentialStore, name: str, check: bool) -> Outcome:

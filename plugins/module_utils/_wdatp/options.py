@@ -120,6 +120,7 @@ CREDENTIAL = (
     Option("state", choices=("present", "absent"), default="present"),
     *IDENTITY,
     Option("client_secret_file", type="path"),
+    Option("details_file", type="path"),
     Option("secret_storage", choices=("auto", "systemd_creds", "file"), default="auto"),
     Option("update_secret", choices=("always", "on_create"), default="always"),
     Option("organization"),
