@@ -82,14 +82,26 @@ class AuthError(WdatpError):
 
 
 class ApiError(WdatpError):
-    """The API answered with an error. `status` is the HTTP status, `api_code` the code in the body."""
+    """The API answered with an error. `status` is the HTTP status, `api_code` the code in the body.
+
+    `page_limit`: the most rows that it would give, where it refused to give as many as were asked for; else 0.
+    """
 
     default_code = "api.failed"
 
-    def __init__(self, message: str, remedy: str = "", code: str = "", status: int = 0, api_code: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        code: str = "",
+        status: int = 0,
+        api_code: str = "",
+        page_limit: int = 0,
+    ) -> None:
         super().__init__(message, remedy, code)
         self.status = status
         self.api_code = api_code
+        self.page_limit = page_limit
 
 
 class StoreError(WdatpError):

@@ -19,8 +19,9 @@ Where an answer may have been cut, the walk goes on
 
 Next links are only followed where time can't lead on: a position in a list shifts when alerts move in it.
 
-An answer that is too slow or too large is asked for again with half as many rows, in `_ask` and nowhere else; what is
-said above about whole answers holds for whatever number was asked for.
+An answer that is too slow or too large is asked for again with half as many rows, and one that is refused for their
+number with as many as the service gives, in `_ask` and nowhere else; what is said above about whole answers holds for
+whatever number was asked for.
 """
 
 from __future__ import annotations
@@ -273,9 +274,18 @@ class Walk:
                 if not error.wants_less or self.full == self._smallest:
                     raise
                 self._shrink()
+            except ApiError as error:
+                if not 0 < error.page_limit < self.full:
+                    raise
+                self._limit_pages(error.page_limit)
             else:
                 self._good_answers += 1
                 return answer
+
+    def _limit_pages(self, rows: int) -> None:
+        """The service gives no more than so many rows, for the rest of this walk."""
+        self.full = self._page_size = rows
+        self._smallest = min(self._smallest, rows)
 
     def _shrink(self) -> None:
         # On the way to a bad moment all sizes will fail, and the smallest one decides.

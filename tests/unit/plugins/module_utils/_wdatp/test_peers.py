@@ -173,6 +173,21 @@ def test_peer_07_a_hundred_a_page_is_refused_for_incidents(nasty: MockTenant, jo
     assert any("page_size 100 is above the limit" in text for text in made.said)
 
 
+@pytest.mark.parametrize("api", ["graph_incidents", "mde_alerts"])
+def test_peer_07_the_limit_of_rows_is_lower_since_today(nasty: MockTenant, job: Make, api: str) -> None:
+    """A refusal that names the limit for $top is taken at its word: the same question goes out again with that many.
+
+    Seen: wazuh/wazuh#28070
+    """
+    reset(nasty, incident_size=1, page_limits={api: 7})
+    made = job(api=api, page_size=20)
+    result = made.run()
+    assert (result["complete"], result["quarantined"]) == (True, 0)
+    tops = [int(entry["query"]["$top"]) for entry in made.api_requests()]
+    assert (tops[0], set(tops[1:])) == (20, {7})
+    made.check()
+
+
 @pytest.mark.parametrize("api", ALL)
 def test_peer_09_works_at_first_and_gets_401_later(nasty: MockTenant, job: Make, api: str) -> None:
     """A token is replaced before its end, and once more for each 401 in mid-drain, whatever its lifetime said.
