@@ -133,6 +133,19 @@ clock_skew_seconds:
   returned: when the options make sense
   type: int
   sample: 0
+secret_expires:
+  description:
+    - When the certificate expires. V(null) for a client secret, whose end no API tells without another permission, and
+      where the test did not get so far.
+    - The module warns four weeks before.
+  returned: when the options make sense
+  type: str
+  sample: "2027-03-01T00:00:00Z"
+secret_days_left:
+  description: How many days those are.
+  returned: when the options make sense
+  type: int
+  sample: 95
 host:
   description: The API's host, perhaps with a port.
   returned: when the options make sense

@@ -61,6 +61,11 @@ class Authenticator:
         self._redactor = redactor
         self._token: Token | None = None
 
+    @property
+    def proof_ends(self) -> int | None:
+        """When what is signed in with expires (ticks); None where that can't be known, as for a secret, or not yet."""
+        return self._method.ends
+
     def token(self) -> Token:
         """A token that is still good for some minutes. AuthError, CredentialError, TransportError."""
         if self._token is None or not self._token.is_fresh():
@@ -98,7 +103,9 @@ class Authenticator:
 
 
 class _Method:
-    """How an app proves who it is."""
+    """How an app proves who it is. `ends`: see Authenticator.proof_ends."""
+
+    ends: int | None = None
 
     def __init__(self, connection: Connection, transport: Transport, redactor: Redactor) -> None:
         self.connection = connection
@@ -163,6 +170,7 @@ class _Certificate(_Method):
         from .certificates import load, thumbprint
 
         loaded = load(self.connection.identity.certificate_path or "", self._password(), self.transport.server_now())
+        self.ends = loaded.end
         found = {"private_key": loaded.key_pem, "public_certificate": loaded.certificate_pem}
         if _version(_msal()) < (1, 35):
             # Before that, MSAL took the SHA-1 thumbprint, and nothing else.

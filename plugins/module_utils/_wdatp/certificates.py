@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CredentialError, DependencyError
-from .times import SECOND, format_time
+from .times import DAY, SECOND, format_time
 
 _KEY = re.compile(rb"-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _LARGEST = 1 << 20
+_WARN_DAYS = 28
 
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """`key_pem` is not encrypted: it stays in memory."""
+    """`key_pem` is not encrypted: it stays in memory. `end`: when it expires, in ticks."""
 
     key_pem: str = field(repr=False)
     certificate_pem: str
+    end: int
 
 
 def load(path: str, password: str | None, now: int) -> ClientCertificate:
@@ -49,6 +51,18 @@ def load(path: str, password: str | None, now: int) -> ClientCertificate:
     return ClientCertificate(
         key_pem.decode("ascii"),
         certificate.public_bytes(pem).decode("ascii"),
+        end_of(certificate),
+    )
+
+
+def expiry_words(path: str, end: int, now: int) -> str:
+    """A warning about a certificate that expires within four weeks; empty before. `end`, `now`: ticks."""
+    days = (end - now) // DAY
+    if days >= _WARN_DAYS:
+        return ""
+    return (
+        f"The certificate {path} expires on {format_time(end)[:10]}, in {days} days. Make a new one before that, and"
+        " upload it in the Entra admin center, under App registrations > Certificates & secrets."
     )
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from .certificates import expiry_words
 from .client import Client
 from .config import Connection
 from .errors import ApiError, AuthError, TransportError, WdatpError
@@ -28,7 +29,7 @@ from .redact import Redactor
 from .runtime import Runtime
 from .sources.base import Source
 from .sources.registry import source_of
-from .times import SECOND, now_ticks
+from .times import DAY, SECOND, format_time, now_ticks
 from .transport import Transport, first_line, place, skew_words
 
 STAGES = ("resolve", "connect", "tls", "clock", "token", "permissions", "query")
@@ -66,6 +67,9 @@ class Report:
     token_roles: list[str] = field(default_factory=list)
     token_expires_in: int | None = None
     clock_skew_seconds: int | None = None
+    # When what is signed in with expires (ticks), where that can be known.
+    secret_ends: int | None = None
+    secret_days_left: int | None = None
     error: WdatpError | None = None
     # The API is on its way out.
     warning: str = ""
@@ -81,6 +85,8 @@ class Report:
             "token_roles": self.token_roles,
             "token_expires_in": self.token_expires_in,
             "clock_skew_seconds": self.clock_skew_seconds,
+            "secret_expires": None if self.secret_ends is None else format_time(self.secret_ends),
+            "secret_days_left": self.secret_days_left,
             "host": self.host,
             "api": self.api,
             "organization": self.organization,
@@ -100,7 +106,7 @@ def test(
     options = replace(connection.http, retries=min(connection.http.retries, _RETRIES))
     connection = replace(connection, http=options)
     transport = Transport(options, notify, deadline=time.monotonic() + 2 * options.timeout)
-    run = _Run(connection, transport, redactor, runtime)
+    run = _Run(connection, transport, redactor, notify, runtime)
     try:
         for name in STAGES:
             if not run.stage(name):
@@ -140,9 +146,15 @@ def _address(url: str) -> tuple[str, int]:
 
 class _Run:
     def __init__(
-        self, connection: Connection, transport: Transport, redactor: Redactor, runtime: Runtime | None
+        self,
+        connection: Connection,
+        transport: Transport,
+        redactor: Redactor,
+        notify: Callable[[str], None],
+        runtime: Runtime | None,
     ) -> None:
         target = connection.target
+        self.notify = notify
         self.connection = connection
         self.transport = transport
         self.redactor = redactor
@@ -280,8 +292,17 @@ class _Run:
         token = self.client.auth.token()
         self.report.token_roles = sorted(token.roles)
         self.report.token_expires_in = max(0, round(token.expires_at - time.monotonic()))
+        self._note_expiry()
         roles = f"roles {', '.join(sorted(token.roles))}" if token.roles else "no roles"
         return f"a token for {self.connection.target.scope} with {roles}, good for {token.lifetime // 60} min"
+
+    def _note_expiry(self) -> None:
+        ends, now = self.client.auth.proof_ends, self.transport.server_now()
+        if ends is not None:
+            self.report.secret_ends, self.report.secret_days_left = ends, (ends - now) // DAY
+            words = expiry_words(self.connection.identity.certificate_path or "", ends, now)
+            if words:
+                self.notify(words)
 
     def _permissions(self) -> str:
         token, source = self.client.auth.token(), self.source

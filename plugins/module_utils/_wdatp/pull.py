@@ -18,6 +18,7 @@ from typing import Any
 
 from .ahead import one_ahead
 from .asker import ApiAsker
+from .certificates import expiry_words
 from .client import Client
 from .config import Connection, HttpOptions, resolve
 from .destinations.file import FileDestination
@@ -137,6 +138,7 @@ class _Run:
         self.holdings = Holdings(store, outbox, source.name, self.is_reconciling, context.warn)
         self.manifest = Manifest(store)
         self._checkers: dict[str, Checker] = {}
+        self._said: set[str] = set()
         self._transports: dict[HttpOptions, Transport] = {}
 
     def close(self) -> None:
@@ -244,6 +246,12 @@ class _Run:
         report.counters = Counters(**{name: getattr(counters, name) - value for name, value in vars(before).items()})
         return report
 
+    def warn_once(self, text: str) -> None:
+        """What concerns several tenants is said once."""
+        if text and text not in self._said:
+            self._said.add(text)
+            self.context.warn(text)
+
     def take(self, size: int) -> bool:
         """One event of `size` bytes out of the budgets; False where one of them is used up."""
         if (self.events_left is not None and self.events_left <= 0) or (
@@ -284,6 +292,7 @@ class _Stream:
         token = self.client.auth.token()
         self.number = run.store.stream(run.job, token.tenant_id or connection.identity.tenant_id, run.source.name)
         report.number = self.number
+        self._warn_of_expiry()
         self.today = transport.server_now() // DAY
         self.filter_key = run.source.filter_key
         self.cursor = run.store.cursor(self.number, self.filter_key)
@@ -292,6 +301,12 @@ class _Stream:
         self.lateness = run.store.lateness(self.number, self.today)
         # Events behind this moment that are not known yet came late; None: nothing can be learned of them.
         self.late_behind = self.cursor.ticks if self.cursor and run.options.since is None else None
+
+    def _warn_of_expiry(self) -> None:
+        ends = self.client.auth.proof_ends
+        if ends is not None:
+            path = self.client.connection.identity.certificate_path or ""
+            self.run.warn_once(expiry_words(path, ends, self.transport.server_now()))
 
     def pull(self) -> None:
         run, report = self.run, self.report

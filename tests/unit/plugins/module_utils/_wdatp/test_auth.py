@@ -26,6 +26,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.auth import
     claims_of,
     plain_claims,
 )
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.certificates import expiry_words
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.config import Connection
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import (
     AuthError,
@@ -36,6 +37,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors impo
 )
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import MASK, Redactor, forms_of
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.runtime import Runtime
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import DAY
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.transport import Transport
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -443,6 +445,14 @@ def make_certificate(
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now + begin).not_valid_after(now + end)
     return builder.sign(sign or key, hashes.SHA256())
+
+
+@pytest.mark.parametrize(("days", "is_said"), [(400, False), (28, False), (27, True), (0, True)])
+def test_certificate_that_ends_soon_is_warned_of(days: int, is_said: bool) -> None:
+    now = 20_000 * DAY
+    said = expiry_words("/etc/wdatp/contoso.pem", now + days * DAY, now)
+    assert bool(said) == is_said
+    assert not said or (f"in {days} days" in said and "/etc/wdatp/contoso.pem" in said)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,17 @@ def failing(report: Report) -> tuple[str, str, str]:
 def test_the_result_has_the_form_that_users_build_on(tenant: MockTenant, check: Check) -> None:
     result = check(organization="Contoso").to_dict()
     assert set(result) == {
-        *("reachable", "stages", "token_roles", "token_expires_in", "clock_skew_seconds", "host", "api", "organization")
+        *(
+            "reachable",
+            "stages",
+            "token_roles",
+            "token_expires_in",
+            "clock_skew_seconds",
+            "host",
+            "api",
+            "organization",
+        ),
+        *("secret_expires", "secret_days_left"),
     }
     assert all(set(stage) == {"name", "ok", "ms", "detail", "remedy"} for stage in result["stages"])
     assert all(isinstance(stage["ms"], int) for stage in result["stages"])
@@ -358,3 +368,17 @@ def test_managed_identity_asks_no_login_host(tenant: MockTenant, check: Check, m
     stage, _detail, code = failing(report)
     assert (stage, code in ("auth.managed_identity", "auth.msal_too_old")) == ("token", True)
     assert report.clock_skew_seconds in (-1, 0, 1)
+
+
+# --- how long it lasts -----------------------------------------------------------------------------------------------
+
+
+def test_days_that_a_certificate_has_left(tenant: MockTenant, check: Check) -> None:
+    result = check(client_secret=None, client_certificate_path=tenant.client_certificate_path).to_dict()
+    assert result["secret_days_left"] in (29, 30)
+    assert str(result["secret_expires"]).startswith("20")
+
+
+def test_of_a_secret_nobody_knows_when_it_ends(check: Check) -> None:
+    result = check().to_dict()
+    assert (result["secret_expires"], result["secret_days_left"]) == (None, None)
