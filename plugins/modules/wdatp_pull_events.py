@@ -212,7 +212,7 @@ EXAMPLES = r"""
     destinations:
       - path: /var/log/defender/alerts.jsonl
   register: checked
-  failed_when: checked.reconciled.missing > 0 or checked.manifest.problems
+  failed_when: checked.reconciled.missing > 0 or checked.manifest.problems | length > 0
   become: true
 
 - name: Pull with an identity from the environment (WDATP_TENANT_ID, WDATP_CLIENT_ID, WDATP_CLIENT_SECRET)
