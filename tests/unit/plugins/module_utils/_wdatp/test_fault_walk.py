@@ -255,7 +255,7 @@ def test_fault_alerts_move_away_behind_the_walk_while_it_runs(nasty: MockTenant,
     assert set(held.values()) == {1}
 
 
-@pytest.mark.parametrize("api", ["graph_alerts", "graph_incidents", "mde_alerts"])
+@pytest.mark.parametrize("api", ["graph_alerts", "mde_alerts"])
 def test_fault_alerts_come_faster_than_they_can_be_read(
     nasty: MockTenant, job: Make, monkeypatch: pytest.MonkeyPatch, api: str
 ) -> None:
