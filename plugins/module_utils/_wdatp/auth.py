@@ -230,7 +230,7 @@ class _ManagedIdentity(_Method):
             client = msal.ManagedIdentityClient(who, http_client=session)
             answer = client.acquire_token_for_client(resource=resource)
         except OSError as error:
-            raise _no_managed_identity("nothing answers at the metadata address") from error
+            raise _no_managed_identity(_why_not(error)) from error
         except ValueError as error:
             raise _no_managed_identity("what answers at the metadata address is not Azure") from error
         finally:
@@ -239,6 +239,16 @@ class _ManagedIdentity(_Method):
             said = str(answer.get("error_description") or answer.get("error") or "no reason was given")
             raise _no_managed_identity(self.redactor.text(said.splitlines()[0][:300]).rstrip("."), is_final=True)
         return answer  # type: ignore[no-any-return]
+
+
+def _why_not(error: OSError) -> str:
+    """Azure Arc proves that we are on its host by a file; all else is the network."""
+    if error.filename is None:
+        return "nothing answers at the metadata address"
+    return (
+        f"Azure Arc's key file {error.filename} can't be read ({error.strerror}); the user who runs this has to be in"
+        " the group himds"
+    )
 
 
 def _no_managed_identity(reason: str, is_final: bool = False) -> AuthError:
