@@ -370,3 +370,14 @@ def test_output_that_is_no_file_is_not_read(pulled: Pull, tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "alerts.jsonl.1")
     assert pulled()["written"] == 60
     assert pulled(reconcile="report")["reconciled"]["missing"] == 0
+
+
+def test_destination_that_was_added_gets_what_came_before(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    pulled(one)
+    before = one.read_bytes()
+    pulled(one, two)
+    assert not two.exists() or not two.read_bytes()
+    pulled(one, two, reconcile="fill")
+    assert one.read_bytes() == before
+    assert held(two) == truth(tenant)
