@@ -60,6 +60,13 @@ options:
       - Where it is not given, E(WDATP_REQUESTS_PER_MINUTE) is used; else the limit that Microsoft documents for the API
         counts on Microsoft's own hosts, and none on others, as with O(api_url).
     type: int
+  token_cache:
+    description:
+      - Keep the access token for the next runs, until shortly before its end. For those who run every minute.
+      - It is kept as the credential's secret is, encrypted with the host's key where that one is; else in a file of
+        mode 0600 in O(runtime_dir). Whoever can read that can ask the API for up to an hour, as with the secret.
+      - Where it is not given, E(WDATP_TOKEN_CACHE) is used; no token is kept otherwise.
+    type: bool
   runtime_dir:
     description:
       - A directory where the runs on this host tell each other what they have asked of an API, and what Entra ID has
@@ -248,6 +255,9 @@ options:
   proxy:
     env:
       - name: WDATP_PROXY
+  token_cache:
+    env:
+      - name: WDATP_TOKEN_CACHE
   requests_per_minute:
     env:
       - name: WDATP_REQUESTS_PER_MINUTE

@@ -21,10 +21,12 @@ from urllib.parse import urlsplit
 from .aadsts import explain
 from .clouds import CLOUDS
 from .config import Connection
+from .credentials import is_sealed
 from .errors import AuthError, CredentialError, DependencyError, TransportError
 from .redact import Redactor
 from .refusals import Refusals
 from .runtime import Runtime
+from .tokencache import TokenCache
 from .transport import Reply, Transport, first_line, place, skew_words
 
 # Asked anew so long before its end, that it doesn't run out between here and Microsoft; less for short-lived ones.
@@ -57,7 +59,11 @@ class Authenticator:
     ) -> None:
         """`runtime`: where it is known what was refused before; without it, by this object alone."""
         self._method = _METHODS[connection.identity.method](connection, transport, redactor)
-        self._refusals = Refusals((runtime or Runtime()).notebook(connection), transport.server_now)
+        runtime = runtime or Runtime()
+        notebook = runtime.notebook(connection)
+        self._refusals = Refusals(notebook, transport.server_now)
+        scope, sealed = connection.target.scope, is_sealed(connection.identity.secret)
+        self._cache = TokenCache(notebook, scope, sealed) if runtime.keeps_tokens else None
         self._redactor = redactor
         self._token: Token | None = None
 
@@ -75,6 +81,8 @@ class Authenticator:
     def renew(self, claims: str | None = None) -> Token:
         """Another token in place of one that was refused. `claims`: of the challenge, as JSON or its base64."""
         self._token = None
+        if self._cache is not None:
+            self._cache.drop()
         self._token = self._ask(plain_claims(claims))
         return self._token
 
@@ -82,6 +90,11 @@ class Authenticator:
         def proof() -> list[bytes]:
             return self._method.proof(claims)
 
+        kept = self._cache.get(proof) if self._cache is not None else None
+        if kept is not None:
+            token = self._made(kept[0], time.monotonic() + kept[1], kept[2])
+            if token.is_fresh():
+                return token
         self._refusals.check(proof)
         asked = time.monotonic()
         try:
@@ -91,12 +104,17 @@ class Authenticator:
                 self._refusals.add(proof, error)
             raise
         self._refusals.clear(proof)
-        text = str(answer["access_token"])
-        self._redactor.add(text)
         lifetime = _seconds(answer.get("expires_in"))
+        token = self._made(str(answer["access_token"]), asked + lifetime, lifetime)
+        if self._cache is not None:
+            self._cache.put(proof, token.access_token, token.expires_at - time.monotonic(), lifetime)
+        return token
+
+    def _made(self, text: str, expires_at: float, lifetime: int) -> Token:
+        self._redactor.add(text)
         payload = claims_of(text)
         tenant_id = str((payload or {}).get("tid") or "")
-        return Token(text, asked + lifetime, lifetime, _roles(payload), payload is None, tenant_id)
+        return Token(text, expires_at, lifetime, _roles(payload), payload is None, tenant_id)
 
 
 # --- the methods ---------------------------------------------------------------------------------------------------

@@ -261,6 +261,11 @@ class StoredSecret:
         return f"the credential store, file {_where_secrets_are(self.path)}"
 
 
+def is_sealed(source: SecretSource | None) -> bool:
+    """Whether a secret is kept encrypted with this host's key."""
+    return isinstance(source, StoredSecret) and storage_of(source.path) == SYSTEMD_CREDS
+
+
 FILE, SYSTEMD_CREDS = "file", "systemd_creds"
 
 

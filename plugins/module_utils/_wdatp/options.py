@@ -74,7 +74,8 @@ PATIENCE = (
 # How much is asked of an API, and where the processes of the host agree about it.
 REQUESTS_PER_MINUTE = Option("requests_per_minute", type="int", env="WDATP_REQUESTS_PER_MINUTE")
 RUNTIME_DIR = Option("runtime_dir", type="path", env="WDATP_RUNTIME_DIR")
-PACE = (REQUESTS_PER_MINUTE, RUNTIME_DIR)
+TOKEN_CACHE = Option("token_cache", type="bool", env="WDATP_TOKEN_CACHE")
+PACE = (REQUESTS_PER_MINUTE, RUNTIME_DIR, TOKEN_CACHE)
 
 CONFIG_DIR = Option("config_dir", type="path", default="/etc/wdatp", env="WDATP_CONFIG_DIR")
 STATE_DIR = Option("state_dir", type="path", default="/var/lib/wdatp", env="WDATP_STATE_DIR")

@@ -41,7 +41,7 @@ class Refusals:
         if self._notebook.runtime.insists:
             return
         for content in (self._notebook.update(dict), self._notebook.own):
-            note = _notes(content).get(_tag(content, proof)) if _notes(content) else None
+            note = _notes(content).get(tag_of(content, proof)) if _notes(content) else None
             if note is not None:
                 self._raise(note)
 
@@ -63,8 +63,8 @@ class Refusals:
         now = self._notebook.runtime.clock()
 
         def note(content: Content) -> None:
-            content.setdefault("key", secrets.token_hex(16))
-            tag = _tag(content, proof)
+            key_of(content)
+            tag = tag_of(content, proof)
             recent = {name: item for name, item in _notes(content).items() if item["last"] > now - _FORGOTTEN_SECONDS}
             known = recent.pop(tag, {"since": self._time(), "attempts": 0})
             latest = {
@@ -83,7 +83,7 @@ class Refusals:
 
         def forget(content: Content) -> None:
             if _notes(content):
-                content["refusals"].pop(_tag(content, proof), None)
+                content["refusals"].pop(tag_of(content, proof), None)
 
         self._change(forget)
 
@@ -103,14 +103,19 @@ def _notes(content: Content) -> Content:
     return notes
 
 
-def _tag(content: Content, proof: Proof) -> str:
+def key_of(content: Content) -> str:
+    """The key of a file's tags, which is made where it is missing."""
+    return str(content.setdefault("key", secrets.token_hex(16)))
+
+
+def tag_of(content: Content, proof: Proof) -> str:
     """Tells one credential from another, and nearly nothing else.
 
     16 bits of an HMAC with a key of this file alone: of all secrets that somebody who has read the file may guess, one
     in 65,536 fits, so it proves no guess right. For us it is enough: that a new secret has the old one's tag and waits
     with it happens once in 65,536 times.
     """
-    mac = hmac.new(bytes.fromhex(content["key"]), digestmod="sha256")
+    mac = hmac.new(bytes.fromhex(key_of(content)), digestmod="sha256")
     for part in proof():
         mac.update(len(part).to_bytes(8, "big") + part)
     return mac.hexdigest()[:4]

@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from .config import Connection
-from .options import RUNTIME_DIR
+from .config import Connection, from_environment
+from .options import RUNTIME_DIR, TOKEN_CACHE
 
 Content = dict[str, Any]
 Result = TypeVar("Result")
@@ -44,6 +44,7 @@ class Runtime:
 
     `directories`: the first that can be used is; none: the run keeps all to itself. `warn` hears once of what is wrong.
     `check_mode`: refusals are read, but not noted (see refusals.py). `insists`: Entra ID is asked whatever they say.
+    `keeps_tokens`: see tokencache.py.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Runtime:
         check_mode: bool = False,
         insists: bool = False,
         clock: Callable[[], float] = boot_seconds,
+        keeps_tokens: bool = False,
     ) -> None:
+        self.keeps_tokens = keeps_tokens
         self.check_mode = check_mode
         self.insists = insists
         self.clock = clock
@@ -101,9 +104,14 @@ class Runtime:
 def runtime_of(
     options: Mapping[str, Any], warn: Callable[[str], None], check_mode: bool = False, insists: bool = False
 ) -> Runtime:
-    """The runtime that the option runtime_dir, its environment variable or the default means."""
-    named = options.get(RUNTIME_DIR.name) or os.environ.get(RUNTIME_DIR.env)
-    return Runtime([named] if named else default_directories(), warn, check_mode, insists)
+    """The runtime that the option runtime_dir, its environment variable or the default means. OptionError."""
+    said = from_environment((RUNTIME_DIR, TOKEN_CACHE), os.environ)
+    named, keeps = (
+        said.get(option.name) if options.get(option.name) is None else options[option.name]
+        for option in (RUNTIME_DIR, TOKEN_CACHE)
+    )
+    directories = [named] if named else default_directories()
+    return Runtime(directories, warn, check_mode, insists, keeps_tokens=bool(keeps) and not insists)
 
 
 def default_directories() -> list[str]:

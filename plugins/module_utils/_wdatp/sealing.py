@@ -46,6 +46,11 @@ def unseal(name: str, path: str) -> str:
     return _run(name, "decrypt", path, "")
 
 
+def unseal_text(name: str, sealed: str) -> str:
+    """As unseal, of what `seal` returned."""
+    return _run(name, "decrypt", "-", sealed)
+
+
 def _program() -> str | None:
     return shutil.which(_PROGRAM, path=_PLACES)
 
