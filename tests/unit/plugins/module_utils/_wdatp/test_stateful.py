@@ -377,7 +377,10 @@ class Machine(RuleBasedStateMachine):
             text = output.seen
             lines = text.splitlines(keepends=True)
             edited = b"".join(line for number, line in enumerate(lines) if number % 10 != share)
-            output.spoil({"cut": text[: len(text) * share // 10], "edited": edited, "deleted": None}[how])
+            end = len(text) * share // 10
+            # A line that lacks nothing but its end is no scrap.
+            cut = text[: end - (end > 0 and text[end : end + 1] == b"\n")]
+            output.spoil({"cut": cut, "edited": edited, "deleted": None}[how])
             self.is_patched = True
         self.calm()
         self.tenant.now = max(self.tenant.now, self.tenant.closed_until)
