@@ -200,8 +200,7 @@ class Walk:
         self._known = {key_of(event) for event in inside if event.ticks == self._low}
         # Rows that come oldest first need no short spans.
         self._width = None if self.asker.is_patient else self._search_width()
-        # A walk to "now" ends there, also where alerts come faster than they can be read.
-        self._is_drained = self.window.high is None and self._low > self._catch_up_at
+        self._end_where_caught_up()
 
     def _cross_moment(self, span: Span) -> Iterator[Batch]:
         end = self._moment_end(self._low)
@@ -262,6 +261,12 @@ class Walk:
             self._is_drained = True
             return
         self._low, self._known = (span.high or span.low) + 1, set()
+        self._end_where_caught_up()
+
+    def _end_where_caught_up(self) -> None:
+        """A walk to "now" ends there, also where alerts come faster than they can be read."""
+        if self.window.high is None and self._catch_up_at and self._low > self._catch_up_at:
+            self._is_drained = True
 
     # --- what an answer tells --------------------------------------------------------------------------------------
 
@@ -507,7 +512,7 @@ class Walk:
             raise ApiError(
                 f"More than {rows} alerts of the API {self.source.name} share the update time {format_time(span.low)},"
                 f" and it lets nobody read further ($skip ends at {self.source.skip_limit}).",
-                "The alerts before that time are safe, the cursor stays there. Fetch the rest with api mde_alerts.",
+                "The alerts before that time and those that could be read are safe. Fetch the rest with api mde_alerts.",
                 code="api.crowded_moment",
             )
         for smaller in parts:

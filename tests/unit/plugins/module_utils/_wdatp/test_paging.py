@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import paging
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import ApiError, TransportError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Event
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.paging import (
@@ -514,6 +515,21 @@ def test_an_answer_without_a_limit_that_is_too_large_is_read_as_far_as_pages_go(
     assert len([event for batch in batches for event in batch.events]) >= 6 + 20
     # Each question is a little wider than its moment, so the neighbours seem crowded as well.
     assert {batch.bad.error.code for batch in batches if batch.bad} == {"api.crowded_moment"}
+
+
+@pytest.mark.parametrize("source", [GRAPH, MDE, EXPORTER], ids=lambda source: source.name)
+def test_walk_ends_although_alerts_come_faster_than_it_reads(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "now_ticks", lambda: NOW)
+
+    class Growing(Service):
+        def span(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Answer:
+            second = self.requests // 2
+            self.rows += [(NOW + second * SECOND, NOW, f"new {self.requests} {number}") for number in range(15)]
+            return super().span(span, top, skip, extra)
+
+    service = Growing(rows_of((900, 30), (600, 45)), source, "asc" if source.is_ordered else "desc")
+    seen = {event.id for batch in walk(service, page_size=10) for event in batch.events}
+    assert {row[2] for row in service.rows if row[0] < NOW - SECOND} <= seen
 
 
 MOODS = st.builds(
