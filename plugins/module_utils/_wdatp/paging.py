@@ -512,7 +512,7 @@ class Walk:
             raise ApiError(
                 f"More than {rows} alerts of the API {self.source.name} share the update time {format_time(span.low)},"
                 f" and it lets nobody read further ($skip ends at {self.source.skip_limit}).",
-                "The alerts before that time and those that could be read are safe. Fetch the rest with api mde_alerts.",
+                "Those before that time and those that could be read are safe. Fetch the rest with api mde_alerts.",
                 code="api.crowded_moment",
             )
         for smaller in parts:
