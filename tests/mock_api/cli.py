@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--client-id", default="", help="the app registration's id")
     parser.add_argument("--client-secret", default="", help="its secret; better given as MOCK_CLIENT_SECRET")
     parser.add_argument("--links", choices=CHOICES["links"], default="on", help="send @odata.nextLink or not")
+    parser.add_argument("--ccp", action="store_true", help="play CyberArk's CCP too, with the app's secret in it")
     parser.add_argument("--rate-limits", action="store_true", help="enforce Microsoft's limits of calls a minute")
     parser.add_argument("--faults", help="a JSON file with a list of faults")
     parser.add_argument("--config", help="a JSON file with any knobs (see docs/mock_tenant.md)")
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
 def _config(options: argparse.Namespace) -> TenantConfig:
     knobs: dict[str, Any] = {name: getattr(options, name) for name in (*_KNOBS, "rate_limits")}
     knobs["client_secret"] = options.client_secret or os.environ.get("MOCK_CLIENT_SECRET", "")
+    if options.ccp:
+        knobs["ccp"] = {}
     if options.faults:
         knobs["faults"] = _json(options.faults, list, "list")
     if options.config:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .ccp import CcpConfig
 from .dataset import DataOptions
 
 _NAMESPACE = uuid.UUID("6d6f636b-0000-4000-8000-74656e616e74")
@@ -67,6 +68,8 @@ class TenantConfig:
     missing_resources: list[str] = field(default_factory=list)
     resources: dict[str, str] = field(default_factory=dict)
     token_lifetime: int = 3599
+    # CyberArk's CCP beside the tenant: None for none, else its own knobs.
+    ccp: dict[str, Any] | None = None
     # --- how it answers
     links: str = "on"
     link_style: str = "position"
@@ -100,6 +103,7 @@ class TenantConfig:
         for name, known in (("page_limits", PAGE_LIMITS), ("skip_limits", SKIP_LIMITS), ("rate_limits", RATE_LIMITS)):
             given = getattr(self, name)
             _refuse(set(given if isinstance(given, dict) else ()) - set(known), f"names in {name}", known)
+        CcpConfig.read(self.ccp or {})
         ids = [options.tenant_id.lower() for options in self.data_options()]
         if len(set(ids)) < len(ids) or not ids:
             raise ValueError("there must be at least one tenant, and each needs a tenant_id of its own")

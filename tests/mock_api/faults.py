@@ -10,6 +10,7 @@ import random
 import re
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -17,10 +18,12 @@ from typing import Any
 
 from .aadsts import EntraError, error_response
 from .clock import Clock
-from .messages import JSON_TYPE, Page, Request, Response, json_response
+from .messages import JSON_TYPE, Page, Request, Response, ccp_error, json_response
 
 MATCH = frozenset(("path", "query", "n", "every", "from", "times", "leg", "method", "tenant"))
-LEGS = ("token", "discovery", "graph_alerts", "graph_incidents", "mde_alerts", "alert_exporter", "unknown")
+LEGS = ("token", "discovery", "graph_alerts", "graph_incidents", "mde_alerts", "alert_exporter", "unknown", "ccp")
+# Legs that are not meant by `api`.
+_NO_API = ("token", "discovery", "ccp")
 # Each word with the kinds of value that it takes.
 _NUMBER: tuple[type, ...] = (int, float)
 DO: dict[str, tuple[type, ...]] = {
@@ -30,6 +33,7 @@ DO: dict[str, tuple[type, ...]] = {
     "body": (str, dict, list),
     "content_type": (str,),
     "aadsts": (int,),
+    "ccp_error": (str,),
     "claims_challenge": (bool,),
     "html_200": (bool,),
     "bad_json": (bool,),
@@ -87,7 +91,7 @@ class Rule:
 
     def fits(self, request: Request, leg: str) -> bool:
         match = self.match
-        if "leg" in match and leg != match["leg"] and not (match["leg"] == "api" and leg not in ("token", "discovery")):
+        if "leg" in match and leg != match["leg"] and not (match["leg"] == "api" and leg not in _NO_API):
             return False
         if "method" in match and request.method != match["method"]:
             return False
@@ -154,6 +158,19 @@ class Faults:
         return [{"match": rule.match, "do": rule.do, "seen": rule.seen, "fired": rule.fired} for rule in self.rules]
 
 
+def answer_with_faults(
+    faults: Faults, request: Request, leg: str, route: Callable[[Request], Response]
+) -> tuple[Response, Fault | None]:
+    """What `route` answers, and what a fault makes of it."""
+    fault = faults.pick(request, leg)
+    if fault is None:
+        return route(request), None
+    request.has_fault = True
+    request.note["fault"] = fault.do
+    fault.change_request(request)
+    return fault.change_response(request, fault.instead(request) or route(request)), fault
+
+
 @dataclass
 class Fault:
     """One rule at work on one request."""
@@ -188,6 +205,8 @@ class Fault:
             values = {"tenant": tenant, "directory": tenant, "client": request.form().get("client_id", "")}
             request.note["aadsts"] = int(do["aadsts"])
             return error_response(EntraError(int(do["aadsts"]), **values), self.clock)
+        if "ccp_error" in do:
+            return ccp_error(str(do["ccp_error"]))
         if do.get("bad_skiptoken") and any("$skiptoken" in key.lower() for key in request.query):
             return self._error(request, 400, "BadRequest", "Skip token is not valid.", {})
         if int(do.get("status", 200)) >= 300 or "body" in do:
@@ -208,7 +227,7 @@ class Fault:
     def _error(self, request: Request, status: int, code: str, message: str, headers: dict[str, str]) -> Response:
         if self.leg in ("token", "discovery"):
             value: dict[str, Any] = {"error": "temporarily_unavailable", "error_description": message}
-        elif self.leg == "alert_exporter":
+        elif self.leg in ("alert_exporter", "ccp"):
             value = {"Message": message}
         elif self.leg == "mde_alerts":
             value = {"error": {"code": code, "message": message, "target": request.request_id}}

@@ -29,6 +29,9 @@ class Request:
     base_url: str = ""
     # The client's port: requests over one connection have the same.
     connection: int = 0
+    client_address: str = ""
+    # In DER, where the client showed one.
+    client_certificate: bytes = b""
     query: dict[str, list[str]] = field(default_factory=dict)
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     # Filled in by the parts that answer; they end in the log of requests.
@@ -102,6 +105,50 @@ class Response:
 def json_response(value: Any, status: int = 200, **headers: str) -> Response:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     return Response(status, json.dumps(value).encode(), {"Content-Type": JSON_TYPE, **named})
+
+
+# CyberArk's codes: status, text. docs.cyberark.com, "Call the Central Credential Provider Web Service using REST".
+CCP_ERRORS = {
+    "AIMWS030E": (400, "Invalid query format"),
+    "AIMWS031E": (400, "Invalid request. The AppID parameter is required"),
+    "APPAP004E": (
+        404,
+        "Password object matching query [{query}] was not found. Please check that there is a password"
+        " object that answers your query in the Vault and that both the Provider and the application user have the"
+        " appropriate permissions needed in order to use the password",
+    ),
+    "APPAP007E": (400, "Connection to the Vault has failed"),
+    "APPAP008E": (403, "ITATS982E User {app} is not defined"),
+    "APPAP081E": (400, "Failed to parse the request content"),
+    "APPAP087E": (403, "The application is not authorized for this account"),
+    "APPAP096W": (400, "The connection to the Vault was lost"),
+    "APPAP132E": (403, "Failed to authenticate the application"),
+    "APPAP227E": (400, "Too many objects match the query"),
+    "APPAP228E": (400, "There are several password objects that answer the query [{query}]"),
+    "APPAP229E": (400, "Too many password objects matching query were found"),
+    "APPAP230E": (400, "The query is ambiguous"),
+    "APPAP249E": (404, "The account was not found"),
+    "APPAP251E": (400, "More than one account fits"),
+    "APPAP282E": (500, "Password is currently being changed by the CPM"),
+    "APPAP286E": (500, "The account is currently being changed"),
+    "APPAP289E": (400, "The Vault can't be reached"),
+    "APPAP291E": (400, "The Vault can't be reached"),
+    "APPAP292E": (400, "The Vault can't be reached"),
+    "APPAP297E": (400, "The Vault can't be reached"),
+    "APPAP306E": (
+        403,
+        "Failed to authenticate application [wdatp]. Reason: APPAP133E Failed to verify application"
+        " authentication data: {reason}",
+    ),
+    "APPAP324E": (404, "The object was not found"),
+    "CASVL010E": (400, "Invalid characters in User Name"),
+}
+
+
+def ccp_error(code: str, **values: str) -> Response:
+    status, text = CCP_ERRORS.get(code, (500, "The mock tenant was told to fail"))
+    said = text.format_map({"query": "", "app": "", "reason": "it does not fit", **values})
+    return json_response({"ErrorCode": code, "ErrorMsg": said}, status)
 
 
 class ApiError(Exception):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -85,18 +86,9 @@ def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 def write_server_files(directory: Path) -> tuple[Path, dict[str, Path]]:
     """(CA certificate, for each value of the knob `server_certificate` a file with key and certificate)."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = (
-        _builder("mock tenant CA", "mock tenant CA", ca_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-        .add_extension(_ca_usage(), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    ca_path = directory / "ca.pem"
-    ca_path.write_bytes(_pem(ca))
-    addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
-    names = [*addresses, *(x509.DNSName(host) for host in HOSTS)]
+    key = ec.generate_private_key(ec.SECP256R1())
+    ca_path, ca_key = _write_ca(directory / "ca.pem", "mock tenant")
+    names = [*_addresses(), *(x509.DNSName(host) for host in HOSTS)]
     now = datetime.now(timezone.utc)
     past = (now - timedelta(days=30), now - timedelta(days=1))
     certificates = {
@@ -112,14 +104,65 @@ def write_server_files(directory: Path) -> tuple[Path, dict[str, Path]]:
     return ca_path, files
 
 
+@dataclass(frozen=True)
+class CcpFiles:
+    """Of the mock CCP: its CA, its own certificate with the key, and a client's."""
+
+    ca_path: Path
+    server: Path
+    client_cert: Path
+    client_key: Path
+
+
+def write_ccp_files(directory: Path) -> CcpFiles:
+    ca_path, ca_key = _write_ca(directory / "ccp_ca.pem", "mock CCP")
+    key, client_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    names = [*_addresses(), x509.DNSName("localhost")]
+    server = _server_builder(key, ca_key, names, subject="mock CCP").sign(ca_key, hashes.SHA256())
+    client = (
+        _builder("mock collector", "mock CCP CA", client_key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    client_path = directory / "ccp_client.pem"
+    client_path.write_bytes(_pem(client))
+    return CcpFiles(
+        ca_path,
+        write_private(directory / "ccp_server.pem", _key_pem(key) + _pem(server)),
+        client_path,
+        write_private(directory / "ccp_client.key", _key_pem(client_key)),
+    )
+
+
+def _write_ca(path: Path, name: str) -> tuple[Path, ec.EllipticCurvePrivateKey]:
+    """The CA of `name`, and the key with which it signs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(f"{name} CA", f"{name} CA", key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_ca_usage(), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(_pem(certificate))
+    return path, key
+
+
+def _addresses() -> list[x509.GeneralName]:
+    return [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+
+
 def _server_builder(
     key: ec.EllipticCurvePrivateKey,
     issuer_key: ec.EllipticCurvePrivateKey,
     names: list[x509.GeneralName],
     validity: tuple[datetime, datetime] | None = None,
+    subject: str = "mock tenant",
 ) -> x509.CertificateBuilder:
     return (
-        _builder("mock tenant", "mock tenant" if issuer_key is key else "mock tenant CA", key, validity)
+        _builder(subject, subject if issuer_key is key else f"{subject} CA", key, validity)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -11,7 +11,7 @@ from .access import Access
 from .control import PREFIX, Control
 from .entra import Entra
 from .exporter import Exporter
-from .faults import Fault, Faults
+from .faults import Fault, Faults, answer_with_faults
 from .graph import Graph
 from .mde import Mde
 from .messages import Request, Response, json_response
@@ -48,15 +48,7 @@ class Router:
             return self.control.handle(request), None
         request.leg = leg = self._leg(request)
         request.tenant_id = self._tenant(request)
-        fault = self.faults.pick(request, leg)
-        if fault is None:
-            response = self._route(request, leg)
-        else:
-            request.has_fault = True
-            request.note["fault"] = fault.do
-            fault.change_request(request)
-            response = fault.instead(request) or self._route(request, leg)
-            response = fault.change_response(request, response)
+        response, fault = answer_with_faults(self.faults, request, leg, lambda asked: self._route(asked, leg))
         return compress(request, response, self.access.config.gzip), fault
 
     def _leg(self, request: Request) -> str:

@@ -49,6 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
             body=self.rfile.read(length) if length else b"",
             base_url=f"https://{self.headers.get('Host') or self.server.address}",
             connection=self.client_address[1],
+            client_address=self.client_address[0],
+            client_certificate=self.connection.getpeercert(binary_form=True) or b"",
         )
         response, fault = self._answer(request)
         self._deliver(request, response, fault, started)
@@ -147,10 +149,14 @@ class HttpsServer(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
 
-    def use_certificate(self, path: Path) -> None:
-        """From the next connection on."""
+    def use_certificate(self, path: Path, client_ca: Path | None = None, is_demanded: bool = False) -> None:
+        """From the next connection on. `client_ca`: clients are asked for a certificate of this CA. `is_demanded`: and
+        without one, there is no connection."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED if is_demanded else ssl.CERT_OPTIONAL
         self._context = context
 
     def server_bind(self) -> None:

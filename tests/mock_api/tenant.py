@@ -19,6 +19,7 @@ from cryptography import x509
 
 from .access import Access
 from .assertions import Assertions, Workload
+from .ccp import Ccp
 from .clock import SECOND, Clock
 from .config import TenantConfig
 from .control import PREFIX, Control
@@ -30,7 +31,7 @@ from .files import write_private
 from .graph import Graph
 from .mde import Mde
 from .messages import Request
-from .pki import PFX_PASSWORD, rsa_key, write_client_files, write_server_files
+from .pki import PFX_PASSWORD, rsa_key, write_ccp_files, write_client_files, write_server_files
 from .router import Router
 from .server import HttpsServer
 from .timeline import mix
@@ -59,7 +60,8 @@ class MockTenant:
         self._clock_lock = threading.Lock()
         self._last_ticks = 0
         self._server: HttpsServer | None = None
-        self._thread: threading.Thread | None = None
+        self._ccp_server: HttpsServer | None = None
+        self._threads: list[threading.Thread] = []
         self.clock = _ConfiguredClock(self.config)
         self.tokens = Tokens(rsa_key("signing"), self.clock)
         self.datasets: dict[str, Dataset] = {}
@@ -89,16 +91,30 @@ class MockTenant:
         server_file = self._server_files[self.config.server_certificate]
         self._server = HttpsServer(server_file, self.clock, self._router().answer, self._record, self._port)
         self.url = f"https://{self._server.address}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._serve(self._server)
+        if self.config.ccp is not None:
+            self._ccp = Ccp(self.config, self.faults)
+            self._ccp_files = write_ccp_files(self.directory)
+            self._ccp_server = HttpsServer(self._ccp_files.server, self.clock, self._ccp.answer, self._record)
+            self._ask_for_certificates(self._ccp_server)
+            self._serve(self._ccp_server)
+
+    def _serve(self, server: HttpsServer) -> None:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _ask_for_certificates(self, server: HttpsServer) -> None:
+        is_demanded = self._ccp.config.client_certificate == "demanded"
+        server.use_certificate(self._ccp_files.server, self._ccp_files.ca_path, is_demanded)
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-        if self._thread is not None:
-            self._thread.join(5)
-            self._thread = None
+        for server in (self._server, self._ccp_server):
+            if server is not None:
+                server.stop()
+        self._server = self._ccp_server = None
+        while self._threads:
+            self._threads.pop().join(5)
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -179,6 +195,23 @@ class MockTenant:
             for data in self.datasets.values()
         ]
 
+    @property
+    def ccp(self) -> dict[str, Any] | None:
+        """Where the mock CCP has the app's secret, in the words of wdatp_credential's option `cyberark`."""
+        if self._ccp_server is None:
+            return None
+        config, account = self._ccp.config, self._ccp.first_account()
+        return {
+            "url": f"https://{self._ccp_server.address}{config.path}",
+            "webservice_id": config.webservice_id,
+            "app_id": config.app_id,
+            "safe": account.get("Safe"),
+            "object": account.get("Object"),
+            "client_cert": str(self._ccp_files.client_cert),
+            "client_key": str(self._ccp_files.client_key),
+            "ca_path": str(self._ccp_files.ca_path),
+        }
+
     def describe(self) -> dict[str, Any]:
         """What --ready-file holds."""
         return {
@@ -196,6 +229,7 @@ class MockTenant:
             "client_certificate_password": self.client_certificate_password,
             "federated_token_file": self.federated_token_file,
             "tenants": self.tenants,
+            "ccp": self.ccp,
             "pid": os.getpid(),
         }
 
@@ -329,6 +363,8 @@ class MockTenant:
         # What can be wrong is tried first: a wrong value must not leave half a change.
         assertions = self._assertions(knobs.get("certificates", self.config.certificates))
         Faults(knobs.get("faults", []), self.clock)
+        if self._server is not None and (knobs.get("ccp", self.config.ccp) is None) != (self._ccp_server is None):
+            raise ValueError("whether there is a CCP is said at the start")
         if self.config.change(knobs):
             self._make_data()
             self._entra.tenants = self._names()
@@ -337,6 +373,8 @@ class MockTenant:
             self.set_faults(knobs["faults"])
         if self._server is not None:
             self._server.use_certificate(self._server_files[self.config.server_certificate])
+        if self._ccp_server is not None:
+            self._ask_for_certificates(self._ccp_server)
 
 
 class _ConfiguredClock(Clock):

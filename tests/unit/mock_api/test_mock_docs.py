@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 from mock_api import MockProxy, MockTenant, TenantConfig
+from mock_api.ccp import CERTIFICATES, CcpConfig
 from mock_api.cli import _parser
 from mock_api.config import CHOICES, DATA_KNOBS
 from mock_api.faults import DO, LEGS, MATCH
@@ -63,6 +64,16 @@ def test_knobs_and_their_defaults() -> None:
     for name, choices in {**CHOICES, "layout": tuple(LAYOUTS)}.items():
         text = " ".join(rows[f"`{name}`"])
         assert [choice for choice in choices if choice not in text] == [], name
+
+
+def test_knobs_of_the_ccp() -> None:
+    rows = table("The mock CCP", "knob in `ccp`")
+    known = {}
+    for item in fields(CcpConfig):
+        value = item.default if item.default_factory is MISSING else item.default_factory()
+        known[f"`{item.name}`"] = f"`{json.dumps(value)}`"
+    assert {name: cells[0] for name, cells in rows.items()} == known
+    assert [kind for kind in CERTIFICATES if kind not in " ".join(rows["`client_certificate`"])] == []
 
 
 def test_words_of_the_fault_script() -> None:

@@ -209,6 +209,8 @@ def test_challenge_aadsts_and_clock(tenant: MockTenant) -> None:
     assert 'error="insufficient_claims"' in challenge.headers["WWW-Authenticate"]
     refused = fail(tenant, {"aadsts": 90033}).ask_token()
     assert (refused.status_code, refused.json()["error_codes"]) == (503, [90033])
+    # Also on other legs than its own, as all answers.
+    assert fail(tenant, {"ccp_error": "APPAP007E"}).get("graph_alerts").json()["ErrorCode"] == "APPAP007E"
     date = fail(tenant, {"date_skew": 3600}).get("graph_alerts").headers["Date"]
     assert 3590 < parsedate_to_datetime(date).timestamp() - time.time() < 3610
 
