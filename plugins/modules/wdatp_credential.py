@@ -17,9 +17,9 @@ description:
   - Everything that asks for alerts then takes the credential by its name, or by a host or an organization.
   - The definition is a file without secrets, C(<config_dir>/credentials/<name>.json), of mode 0640.
   - A secret that is given is kept apart from it, in C(<config_dir>/secrets/<name>.secret), of mode 0600 in a directory
-    of mode 0700. A secret in O(client_secret_file) stays there, and is read when it is used. A secret that is neither
-    given nor in a file is not stored at all; whoever uses the credential then needs E(WDATP_CLIENT_SECRET) in the
-    environment.
+    of mode 0700. A secret in O(client_secret_file) or in CyberArk (O(cyberark)) stays there, and is read when it is
+    used. A secret that is neither given nor in one of these is not stored at all; whoever uses the credential then
+    needs E(WDATP_CLIENT_SECRET) in the environment.
   - The definition is what the task says. An option that is left out is not kept from an earlier definition. The one
     exception are secrets, so that a task can change a definition without knowing them, see O(client_secret).
 extends_documentation_fragment:
@@ -62,14 +62,15 @@ options:
   client_id:
     description:
       - The application (client) ID of the app registration, a GUID. Required, except with
-        O(auth_method=managed_identity).
-      - Where it is not given, E(WDATP_CLIENT_ID) is taken and stored.
+        O(auth_method=managed_identity) and with O(cyberark).
+      - Where it is not given, E(WDATP_CLIENT_ID) is taken and stored, but not with O(cyberark), whose account's user
+        name is the client ID then.
   client_secret:
     description:
       - The value of a client secret of the app registration, not the secret's ID.
       - Where it is left out (or empty), a secret that is already stored under this O(name) stays as long as the
-        credential authenticates by client secret and has no O(client_secret_file). To be rid of it, set O(state=absent)
-        first.
+        credential authenticates by client secret and has neither O(client_secret_file) nor O(cyberark). To be rid of
+        it, set O(state=absent) first.
       - It is never taken from the environment into the store. Where none is stored, E(WDATP_CLIENT_SECRET) is read
         whenever the credential is used.
   client_secret_file:
@@ -78,12 +79,111 @@ options:
       - Only the path is stored. The file is read when the credential is used, so a rotated secret counts at once.
       - Not together with O(client_secret).
     type: path
+  cyberark:
+    description:
+      - An account in CyberArk whose password is the client secret, and how to ask CyberArk's Central Credential
+        Provider (CCP) for it. Its user name is the client ID where O(client_id) is not given.
+      - Only this definition is stored. CCP is asked when the credential is used, once in each run, and once more where
+        Microsoft Entra ID refuses the secret, so that a rotated one counts at once.
+      - CCP is always asked directly, whatever O(proxy) and the environment say about proxies.
+      - Not together with O(client_secret) or O(client_secret_file).
+    type: dict
+    suboptions:
+      url:
+        description:
+          - Address of the CCP server, V(https://) with a host and perhaps a port and a path, up to the web service's
+            name.
+        type: str
+        required: true
+      webservice_id:
+        description:
+          - Name of CCP's web service, as it was chosen when CCP was installed.
+        type: str
+        default: AIMWebService
+      app_id:
+        description:
+          - The application's name in CyberArk. It has to be a member of the safe, with I(Retrieve accounts).
+        type: str
+        required: true
+      safe:
+        description:
+          - Name of the account's safe.
+          - This and the six that follow say which account is meant. At least one is needed, and one account alone may
+            fit all that are given. None of them may have a semicolon in it.
+        type: str
+      folder:
+        description:
+          - The account's folder. CyberArk's default is V(Root).
+        type: str
+      object:
+        description:
+          - The account's internal name.
+        type: str
+      username:
+        description:
+          - The account's user name, which for an app registration is its client ID.
+        type: str
+      address:
+        description:
+          - The account's address property, if it has one.
+        type: str
+      database:
+        description:
+          - The account's database property, if it has one.
+        type: str
+      policy_id:
+        description:
+          - ID of the account's platform.
+        type: str
+      query:
+        description:
+          - A query in CyberArk's own words, such as V(Safe=Defender;Object=wdatp-app), in place of the seven above.
+        type: str
+      query_format:
+        description:
+          - Whether the query's values are meant literally or as regular expressions. CyberArk's default is V(Exact).
+        type: str
+        choices:
+          - Exact
+          - Regexp
+      reason:
+        description:
+          - Why the password is retrieved, for CyberArk's audit log. Some platforms demand it.
+        type: str
+      connection_timeout:
+        description:
+          - How long CCP waits for the vault, in seconds. CyberArk's default is 30.
+        type: int
+      fail_request_on_password_change:
+        description:
+          - Whether CCP gives an error while CyberArk changes the password, in place of a password that may be the old
+            one. CyberArk's default is V(false). Either way it is tried again some seconds later.
+        type: bool
+      client_cert:
+        description:
+          - A PEM file with the certificate by which CCP knows this host, on the host where this runs. An absolute path.
+        type: path
+      client_key:
+        description:
+          - A PEM file with that certificate's key, not encrypted. Where it is left out, the key is in
+            O(cyberark.client_cert).
+        type: path
+      ca_path:
+        description:
+          - A PEM file with the certificate authorities to trust for CCP. An absolute path. The O(ca_path) outside of
+            O(cyberark) does not count for CCP.
+        type: path
+      validate_certs:
+        description:
+          - Whether CCP's certificate is checked. Set it to V(false) only on a test system.
+        type: bool
+        default: true
   auth_method:
     description:
       - How to authenticate.
-      - V(auto) goes by what is given, O(client_certificate_path), then O(client_secret) or O(client_secret_file), then
-        O(federated_token_file), and is what happens where this option is not set. Where none of these is given, the
-        environment decides by the variables of the same options.
+      - V(auto) goes by what is given, O(client_certificate_path), then O(client_secret), O(client_secret_file) or
+        O(cyberark), then O(federated_token_file), and is what happens where this option is not set. Where none of these
+        is given, the environment decides by the variables of the same options.
   client_certificate_path:
     description:
       - A file with the app registration's certificate and private key, as PEM or as PFX, on the host where this runs.
@@ -227,6 +327,21 @@ EXAMPLES = r"""
     api: mde_alerts
   become: true
 
+- name: Leave the secret in CyberArk, whose CCP knows this host by its certificate
+  secops.defender.wdatp_credential:
+    name: contoso
+    organization: Contoso
+    tenant_id: 0f3c1f6e-8f2b-4f5e-9d6b-1c2d3e4f5a6b
+    cyberark:
+      url: https://ccp.contoso.example
+      app_id: defender-siem
+      safe: Cloud-Applications
+      object: wdatp-contoso
+      client_cert: /etc/wdatp/ccp.pem
+      client_key: /etc/wdatp/ccp.key
+      ca_path: /etc/wdatp/contoso-ca.pem
+  become: true
+
 - name: One app registration for the customers of a service provider
   secops.defender.wdatp_credential:
     name: customers
@@ -297,8 +412,12 @@ credential:
       description:
         - How the client secret is kept.
         - V(file) is the 0600 file, V(systemd_creds) the encrypted one, V(client_secret_file) the user's own,
-          V(none) means that it is not stored.
+          V(cyberark) an account in CyberArk; V(none) means that it is not stored.
       type: str
+      returned: always
+    cyberark:
+      description: The account in CyberArk, in the form of the option, with its defaults.
+      type: dict
       returned: always
     certificate_password:
       description: How the password of the certificate's key is kept, in the same words.
@@ -319,6 +438,7 @@ credential:
     client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
     client_secret_file: null
     cloud: null
+    cyberark: null
     description: null
     federated_token_file: null
     hosts:

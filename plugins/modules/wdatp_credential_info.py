@@ -76,6 +76,7 @@ credentials:
       client_id: 6d5c4b3a-2f1e-4d0c-8b9a-7f6e5d4c3b2a
       client_secret_file: null
       cloud: null
+      cyberark: null
       description: null
       federated_token_file: null
       hosts:

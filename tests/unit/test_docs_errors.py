@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "plugins" / "module_utils" / "_wdatp"
-KINDS = "api auth credential dependency destination network option store"
+KINDS = "api auth credential cyberark dependency destination network option store"
 _CODE = re.compile(rf"(?:{KINDS.replace(' ', '|')})\.[a-z_]+")
 
 
@@ -47,6 +47,7 @@ def _codes() -> set[str]:
     parts = {
         *(f"network.{kind}" for kind in _first_arguments(_tree("faults.py"), "_error")),
         *(f"auth.{kind}" for kind in _first_arguments(_tree("aadsts.py"), "Meaning")),
+        *(f"cyberark.{kind}" for kind in _first_arguments(_tree("ccp_errors.py"), "Meaning")),
         *(f"api.{kind}" for kind in _kinds_of_answers()),
     }
     # One that is thought of by the modules, for what the engine did not raise on purpose.
@@ -70,4 +71,4 @@ def test_codes_made_of_parts_are_all_known() -> None:
         path.name for path in ENGINE.rglob("*.py") if re.search(r'f"[a-z]+\.\{', path.read_text("utf-8")) is not None
     }
     # connectivity.py compares with codes of faults.py.
-    assert found == {"aadsts.py", "client.py", "connectivity.py", "faults.py"}
+    assert found == {"aadsts.py", "ccp_errors.py", "client.py", "connectivity.py", "faults.py"}

@@ -126,6 +126,9 @@ _PASSING = Meaning(
     is_passing=True,
 )
 
+# Refusals of a secret that a new one may have replaced in the meantime.
+STALE_SECRET = (7000215, 70002, 7000222)
+
 MEANINGS: dict[int, Meaning] = {
     7000215: _SECRET,
     70002: _SECRET,
@@ -260,7 +263,7 @@ def _values(connection: Connection) -> dict[str, str]:
     identity, target = connection.identity, connection.target
     return {
         "tenant": identity.tenant_id,
-        "client": identity.client_id,
+        "client": identity.client(),
         "cloud": target.cloud,
         "host": urlsplit(target.authority_url).netloc,
         "scope": target.scope,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from .aadsts import explain
+from .aadsts import STALE_SECRET, explain
 from .clouds import CLOUDS
 from .config import Connection
 from .credentials import is_sealed
@@ -87,6 +87,15 @@ class Authenticator:
         return self._token
 
     def _ask(self, claims: str | None) -> Token:
+        """A token; where the secret was refused and there is a new one by now, by that: tried once, and at once."""
+        try:
+            return self._try(claims)
+        except AuthError as error:
+            if error.aadsts not in STALE_SECRET or not self._method.renew():
+                raise
+        return self._try(claims)
+
+    def _try(self, claims: str | None) -> Token:
         def proof() -> list[bytes]:
             return self._method.proof(claims)
 
@@ -137,7 +146,7 @@ class _Method:
         try:
             # A new one each time: MSAL's memory of tokens and refusals lives in it.
             app = kind(
-                connection.identity.client_id,
+                connection.identity.client(),
                 client_credential=credential,
                 authority=f"{connection.target.authority_url}/{connection.identity.tenant_id}",
                 # What is no Microsoft host would be asked of login.microsoftonline.com; a known one needs no asking.
@@ -158,12 +167,17 @@ class _Method:
 
     def proof(self, claims: str | None) -> list[bytes]:
         """All that decides what Entra ID answers: how and with what the app proves itself, and what it asks for."""
-        wanted = (self.connection.identity.method, self.connection.target.scope, claims or "")
+        identity = self.connection.identity
+        wanted = (identity.method, identity.client(), self.connection.target.scope, claims or "")
         return [*(text.encode() for text in wanted), *self.evidence()]
 
     def evidence(self) -> list[bytes]:
         """The secrets themselves."""
         raise NotImplementedError
+
+    def renew(self) -> bool:
+        """After a refusal: whether there is another secret now."""
+        return False
 
 
 class _ClientSecret(_Method):
@@ -181,6 +195,10 @@ class _ClientSecret(_Method):
 
     def evidence(self) -> list[bytes]:
         return [self.credential().encode()]
+
+    def renew(self) -> bool:
+        source = self.connection.identity.secret
+        return source is not None and source.renew()
 
 
 class _Certificate(_Method):

@@ -42,11 +42,15 @@ class HttpOptions:
     timeout: int = 30
     retries: int = 5
     requests_per_minute: int | None = None
+    # The certificate to show: one PEM file with its key, or one for each.
+    client_certificate: str | tuple[str, str] | None = None
+    # No proxy at all, whatever the environment says.
+    is_direct: bool = False
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks, in which tenant."""
+    """Who asks, in which tenant. `client_id` is empty where only the secret's source knows it: see `client`."""
 
     tenant_id: str
     client_id: str
@@ -55,6 +59,10 @@ class Identity:
     certificate_path: str | None = None
     certificate_password: SecretSource | None = None
     federated_token_file: str | None = None
+
+    def client(self) -> str:
+        """The client ID as it is given, else as the secret's source knows it. WdatpError where that can't be asked."""
+        return self.client_id or (self.secret.client_id() if self.secret else "")
 
 
 @dataclass(frozen=True)
@@ -220,7 +228,7 @@ def _stored_identities(
         tenant_id="",
         client_id=stored.client_id or "",
         method=method,
-        secret=stored.secret_source(),
+        secret=stored.secret_source() if method == "client_secret" else None,
         certificate_path=stored.client_certificate_path,
         certificate_password=stored.certificate_password_source(),
         federated_token_file=stored.federated_token_file or env.get("AZURE_FEDERATED_TOKEN_FILE") or None,

@@ -294,7 +294,9 @@ class _Run:
         self.report.token_expires_in = max(0, round(token.expires_at - time.monotonic()))
         self._note_expiry()
         roles = f"roles {', '.join(sorted(token.roles))}" if token.roles else "no roles"
-        return f"a token for {self.connection.target.scope} with {roles}, good for {token.lifetime // 60} min"
+        secret = self.connection.identity.secret
+        by = f", by the client secret: {secret.describe()}" if secret else ""
+        return f"a token for {self.connection.target.scope} with {roles}, good for {token.lifetime // 60} min{by}"
 
     def _note_expiry(self) -> None:
         ends, now = self.client.auth.proof_ends, self.transport.server_now()
@@ -315,7 +317,7 @@ class _Run:
             return f"has {', '.join(found)}"
         has = ", ".join(sorted(token.roles)) or "no roles"
         raise ApiError(
-            f"The app registration {self.connection.identity.client_id} has {has}, needs {source.roles[0]}.",
+            f"The app registration {self.connection.identity.client()} has {has}, needs {source.roles[0]}.",
             f"In the Entra admin center, under App registrations > API permissions, add the application permission"
             f" {source.roles[0]} of {source.resource_name} and grant admin consent; it can take some minutes to count.",
             code="api.forbidden",

@@ -27,12 +27,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from .cyberark import Account, CcpSecret, account_of
 from .errors import CredentialError, OptionError
 from .sealing import seal, unseal
 from .secrets import EnvironmentSecret, FileSecret, SecretSource
 
-# The version of the definition's form; a definition with a higher one is from a newer collection.
-SCHEMA = 1
+# The version of the definition's form; a definition with a higher one is from a newer collection. What has no part in
+# it that is new is written in the form before, which older ones read, too.
+SCHEMA, _BEFORE_CYBERARK = 2, 1
 # The names under which the secrets' file keeps what was given.
 CLIENT_SECRET, CERTIFICATE_PASSWORD, PROXY_PASSWORD = "client_secret", "client_certificate_password", "proxy_password"
 
@@ -96,6 +98,7 @@ class Credential:
     client_certificate_path: str | None = None
     federated_token_file: str | None = None
     client_secret_file: str | None = None
+    cyberark: Account | None = None
     cloud: str | None = None
     api: str | None = None
     api_url: str | None = None
@@ -118,6 +121,8 @@ class Credential:
 
     def secret_source(self) -> SecretSource:
         """The client secret; the environment's where none was given."""
+        if self.cyberark:
+            return CcpSecret(self.cyberark)
         if self.client_secret_file:
             return FileSecret(self.client_secret_file)
         if CLIENT_SECRET in self.secrets:
@@ -174,12 +179,18 @@ class Credential:
         shown = {name: getattr(self, name) for name in ("name", *_TEXTS, "validate_certs")}
         return {
             **shown,
+            "cyberark": self.cyberark.to_dict() if self.cyberark else None,
             "tenants": [{"tenant_id": item.tenant_id, "organization": item.organization} for item in self.tenants],
             "hosts": list(self.hosts),
-            "secret": "client_secret_file" if self.client_secret_file else self._kept(CLIENT_SECRET, storage),
+            "secret": self._secret(storage),
             "certificate_password": self._kept(CERTIFICATE_PASSWORD, storage),
             "proxy_password": self._kept(PROXY_PASSWORD, storage),
         }
+
+    def _secret(self, storage: str) -> str:
+        if self.cyberark:
+            return "cyberark"
+        return "client_secret_file" if self.client_secret_file else self._kept(CLIENT_SECRET, storage)
 
     def _kept(self, kind: str, storage: str) -> str:
         return storage if kind in self.secrets else "none"
@@ -239,7 +250,7 @@ def join_proxy(url: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}"))
 
 
-class StoredSecret:
+class StoredSecret(SecretSource):
     """One of the secrets of a stored credential."""
 
     def __init__(self, path: str, kind: str, credential: str) -> None:
@@ -450,11 +461,14 @@ class CredentialStore:
 
 
 def _format(credential: Credential) -> str:
-    values: dict[str, Any] = {"schema": SCHEMA}
+    values: dict[str, Any] = {"schema": SCHEMA if credential.cyberark else _BEFORE_CYBERARK}
     values.update({name: getattr(credential, name) for name in (*_TEXTS, "validate_certs")})
     values["tenants"] = [
         {"tenant_id": item.tenant_id, "organization": item.organization} for item in credential.tenants
     ]
+    if credential.cyberark:
+        given = credential.cyberark.to_dict()
+        values["cyberark"] = {name: value for name, value in given.items() if value is not None}
     values["hosts"] = list(credential.hosts)
     values["secrets"] = list(credential.secrets)
     kept = {name: value for name, value in values.items() if value is not None and value != []}
@@ -478,6 +492,7 @@ def _parse(name: str, text: str, path: str) -> Credential:
     try:
         if values.get("tenant_id") is not None:
             check_tenant_id(str(values["tenant_id"]))
+        cyberark = _typed(values, "cyberark", dict)
         return Credential(
             name=name,
             validate_certs=_typed(values, "validate_certs", bool),
@@ -485,6 +500,7 @@ def _parse(name: str, text: str, path: str) -> Credential:
                 Tenant(check_tenant_id(item["tenant_id"]), str(item["organization"]))
                 for item in _typed(values, "tenants", list) or ()
             ),
+            cyberark=account_of(cyberark) if cyberark is not None else None,
             hosts=_names(values, "hosts"),
             secrets=_names(values, "secrets"),
             **{key: _typed(values, key, str) for key in _TEXTS},

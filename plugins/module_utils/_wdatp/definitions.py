@@ -29,13 +29,21 @@ from .credentials import (
     split_proxy,
     storage_of,
 )
+from .cyberark import account_of
 from .details import read_details
 from .errors import CredentialError, OptionError
 from .options import IDENTITY, TARGET
 from .sealing import check_possible, is_natural
 
 # What says how to authenticate: where one of these is given, the environment has no say in it.
-_HOW = ("auth_method", "client_secret", "client_secret_file", "client_certificate_path", "federated_token_file")
+_HOW = (
+    "auth_method",
+    "client_secret",
+    "client_secret_file",
+    "cyberark",
+    "client_certificate_path",
+    "federated_token_file",
+)
 # What a way to authenticate can't do without; a client secret may also come from the environment when it is used.
 _NEEDED = {
     "client_secret": ("client_id",),
@@ -44,11 +52,11 @@ _NEEDED = {
     "workload_identity": ("client_id",),
 }
 _OF_METHOD = {
-    "client_secret": ("client_secret", "client_secret_file"),
+    "client_secret": ("client_secret", "client_secret_file", "cyberark"),
     "certificate": ("client_certificate_path", "client_certificate_password"),
     "workload_identity": ("federated_token_file",),
 }
-_WHO = (*(option.name for option in IDENTITY), "client_secret_file")
+_WHO = (*(option.name for option in IDENTITY), "client_secret_file", "cyberark")
 _PATHS = ("client_secret_file", "client_certificate_path", "federated_token_file", "ca_path")
 
 
@@ -166,7 +174,7 @@ def _mark_new_secrets(after: dict[str, Any], secrets: Mapping[str, str], kept: M
 
 def _definition(name: str, given: Mapping[str, Any], env: Mapping[str, str]) -> Credential:
     who = _identity(given, env)
-    has_secret = who.get("client_secret") or who.get("client_secret_file")
+    has_secret = who.get("client_secret") or who.get("client_secret_file") or "cyberark" in who
     method = method_of(who.get("auth_method"), {**who, "client_secret": has_secret})
     _check_identity(who, given, method)
     target: dict[str, Any] = {option.name: given.get(option.name) for option in TARGET}
@@ -183,6 +191,7 @@ def _definition(name: str, given: Mapping[str, Any], env: Mapping[str, str]) -> 
         client_certificate_path=who.get("client_certificate_path"),
         federated_token_file=who.get("federated_token_file"),
         client_secret_file=who.get("client_secret_file"),
+        cyberark=account_of(who["cyberark"]) if "cyberark" in who else None,
         **target,
     )
     for option in _PATHS:
@@ -199,8 +208,12 @@ def _identity(given: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
     if "tenants" in given:
         _refuse_both("tenants", [option for option in ("tenant_id", "organization") if option in given])
         who.pop("tenant_id", None)
-    if "client_secret" in given:
-        _refuse_both("client_secret", [option for option in ("client_secret_file",) if option in given])
+    secrets = [option for option in _OF_METHOD["client_secret"] if option in given]
+    if secrets:
+        _refuse_both(secrets[0], secrets[1:])
+    if "cyberark" in given:
+        # Its account's user name goes with its password; the environment's client ID may be another app's.
+        who.pop("client_id", None)
     who.update({option: given[option] for option in _WHO if option in given})
     return who
 
@@ -209,7 +222,7 @@ def _check_identity(who: Mapping[str, Any], given: Mapping[str, Any], method: st
     if "tenants" not in given and not who.get("tenant_id"):
         raise _missing("tenant_id", "or tenants, for an app registration that serves several customers")
     for option in _NEEDED[method]:
-        if not who.get(option):
+        if not who.get(option) and not (option == "client_id" and "cyberark" in who):
             raise _missing(option, f"for auth_method {method}")
     for other, options in _OF_METHOD.items():
         for option in options:
@@ -280,7 +293,7 @@ def _secrets(
     """All secrets that shall be kept: those given; of those left out, the ones kept so far that are still of use."""
     secrets: dict[str, str] = {}
     useful = []
-    if wanted.auth_method == "client_secret" and not wanted.client_secret_file:
+    if wanted.auth_method == "client_secret" and not (wanted.client_secret_file or wanted.cyberark):
         useful.append(CLIENT_SECRET)
     if wanted.auth_method == "certificate":
         useful.append(CERTIFICATE_PASSWORD)

@@ -54,6 +54,16 @@ class CredentialError(WdatpError):
     default_code = "credential.invalid"
 
 
+class VaultError(WdatpError):
+    """A vault (CyberArk) gave no secret. `is_passing`: another try, within seconds, may help."""
+
+    default_code = "cyberark.failed"
+
+    def __init__(self, message: str, remedy: str = "", code: str = "", is_passing: bool = False) -> None:
+        super().__init__(message, remedy, code)
+        self.is_passing = is_passing
+
+
 class TransportError(WdatpError):
     """The network, a proxy, TLS, or an answer that is no answer of this API.
 

@@ -116,11 +116,36 @@ PULL = (
     Option("destinations", type="list", elements="dict", options=DESTINATION),
 )
 
+# An account in CyberArk, and how its Central Credential Provider (CCP) is asked for it.
+CYBERARK = (
+    Option("url", required=True),
+    Option("webservice_id", default="AIMWebService"),
+    Option("app_id", required=True),
+    Option("safe"),
+    Option("folder"),
+    Option("object"),
+    Option("username"),
+    Option("address"),
+    Option("database"),
+    Option("policy_id"),
+    Option("query"),
+    Option("query_format", choices=("Exact", "Regexp")),
+    Option("reason"),
+    # seconds
+    Option("connection_timeout", type="int"),
+    Option("fail_request_on_password_change", type="bool"),
+    Option("client_cert", type="path"),
+    Option("client_key", type="path"),
+    Option("ca_path", type="path"),
+    Option("validate_certs", type="bool", default=True),
+)
+
 CREDENTIAL = (
     Option("name", required=True),
     Option("state", choices=("present", "absent"), default="present"),
     *IDENTITY,
     Option("client_secret_file", type="path"),
+    Option("cyberark", type="dict", options=CYBERARK),
     Option("details_file", type="path"),
     Option("secret_storage", choices=("auto", "systemd_creds", "file"), default="auto"),
     Option("update_secret", choices=("always", "on_create"), default="always"),

@@ -67,7 +67,9 @@ class Runtime:
 
     def notebook(self, connection: Connection) -> Notebook:
         identity, target = connection.identity, connection.target
-        parts = [target.authority_url, identity.tenant_id.lower(), identity.client_id.lower()]
+        # Where the client ID is in a vault, the place there stands for it: nothing is asked for yet.
+        client = identity.client_id or (identity.secret.describe() if identity.secret else "")
+        parts = [target.authority_url, identity.tenant_id.lower(), client.lower()]
         name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return Notebook(self, name, self._own.setdefault(name, {}))
 

@@ -1,25 +1,37 @@
 # Copyright (c) 2026 secops.defender contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a secret comes from. Each way is one class with `read()`; nothing is read before it is needed."""
+"""Where a secret comes from. Each way is one class with `read()`; nothing is read before it is needed.
+
+The way that asks CyberArk is in cyberark.py.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 from .errors import CredentialError
 
 
-class SecretSource(Protocol):
+class SecretSource:
     def read(self) -> str:
-        """The secret itself. CredentialError where it can't be had."""
+        """The secret itself. WdatpError where it can't be had."""
+        raise NotImplementedError
 
     def describe(self) -> str:
-        """Where it comes from, in words that hold no secret."""
+        """Where it comes from, in words that hold no secret and are always the same."""
+        raise NotImplementedError
+
+    def client_id(self) -> str:
+        """Whose secret it is; empty where the source does not know. WdatpError as above."""
+        return ""
+
+    def renew(self) -> bool:
+        """After a refusal: whether there is another secret now. Most are read each time, and have nothing to renew."""
+        return False
 
 
-class GivenSecret:
+class GivenSecret(SecretSource):
     def __init__(self, value: str, where: str = "given in the options") -> None:
         self._value = value
         self._where = where
@@ -34,7 +46,7 @@ class GivenSecret:
         return f"GivenSecret({self._where!r})"
 
 
-class FileSecret:
+class FileSecret(SecretSource):
     """The first line of a file; a line end at its end is no part of the secret."""
 
     def __init__(self, path: str) -> None:
@@ -69,7 +81,7 @@ class FileSecret:
         return f"file {self.path}"
 
 
-class EnvironmentSecret:
+class EnvironmentSecret(SecretSource):
     def __init__(self, name: str) -> None:
         self.name = name
 

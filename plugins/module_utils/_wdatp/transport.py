@@ -263,6 +263,7 @@ class Transport:
             timeout=options.timeout,
             # For each call: REQUESTS_CA_BUNDLE would beat Session.verify.
             verify=self._verify,
+            cert=self.options.client_certificate,
             proxies=self._proxies,
             allow_redirects=False,
             stream=True,
@@ -283,6 +284,9 @@ class Transport:
 
     @property
     def _proxies(self) -> dict[str, str]:
+        if self.options.is_direct:
+            # To requests, it takes the place of the environment's NO_PROXY.
+            return {"no_proxy": "*"}
         return {"https": self.options.proxy} if self.options.proxy else {}
 
     def route(self, url: str) -> tuple[str | None, bool | str]:
