@@ -185,6 +185,20 @@ BUGS = (
         "return now_ticks()",
         "test_transport.py::test_time_is_the_servers",
     ),
+    Bug(
+        "a secret that was rotated in CyberArk is not fetched again",
+        "cyberark.py",
+        "return self._held() != before",
+        "return False",
+        "test_cyberark_rotation.py::test_rotated_in_mid_drain",
+    ),
+    Bug(
+        "an answer of CyberArk's that can't be read is quoted, and the secret with it",
+        "cyberark.py",
+        "_kind_of(reply.body))",
+        "str(reply.body))",
+        "test_cyberark.py::test_what_is_no_account_is_named_and_never_quoted",
+    ),
 )
 
 

@@ -148,7 +148,7 @@ def account_of(values: Mapping[str, Any]) -> Account:
         raise OptionError("cyberark: connection_timeout is too small.", "Give at least 1 second.")
     _check_files(given)
     service = str(given.get("webservice_id", Account.webservice_id)).strip("/")
-    if not service or re.search(r"[?#%\\]", service):
+    if not service or re.search(r"[?#%\\]|/api/accounts$", service, re.IGNORECASE):
         raise _nonsense("webservice_id", service, "Write the web service's name alone, such as AIMWebService.")
     return Account(**{**given, "webservice_id": service, "url": _base(str(given["url"]), service)})
 

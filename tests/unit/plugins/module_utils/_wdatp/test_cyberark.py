@@ -194,6 +194,7 @@ GOOD = {"url": "https://ccp.example", "app_id": "wdatp", "safe": "Defender"}
         ({"ca_path": "ca.pem"}, "beginning with /"),
         ({"webservice_id": "/"}, "web service's name"),
         ({"webservice_id": "a?b"}, "web service's name"),
+        ({"webservice_id": "AIMWebService/api/Accounts"}, "web service's name"),
         ({"url": "http://ccp.example"}, "no plain https address"),
         ({"url": "ccp.example"}, "no plain https address"),
         ({"url": "https://"}, "no plain https address"),
