@@ -61,7 +61,6 @@ _NETWORK_RETRIES = 1
 _BELIEVED_SECONDS = 60.0
 # Control characters, line ends, and what stands for bytes that are no text.
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 _CERTIFICATE = (
     "If CCP wants a client certificate, set client_cert and client_key of the cyberark option to one it takes."
@@ -250,8 +249,11 @@ class CcpSecret(SecretSource):
         return self._held().content
 
     def client_id(self) -> str:
+        # Not at the top: the stored credentials need this file.
+        from .credentials import is_guid
+
         name = self._held().user_name
-        if not _GUID.fullmatch(name):
+        if not is_guid(name):
             raise VaultError(
                 f"The user name of the {self.describe()} is {name!r}, which is no client ID.",
                 "Put the Application (client) ID of the app registration into the account's user name, or give"
