@@ -17,29 +17,37 @@ from .errors import DestinationError
 from .ledger import Verdict
 from .outbox import Delivery, Outbox
 from .presence import Alert, Marks, Stretch, alerts_in, alerts_of, in_chunks, mark_of
-from .store import Store
-from .times import DAY, SECOND
+from .store import Progress, Store
+from .times import DAY, now_ticks
 
 # Where an event goes: the numbers of deliveries; None: to all of them.
 Targets = Optional[tuple[int, ...]]
 NOWHERE: Targets = ()
-# A file's time is its host's, a window's is Microsoft's.
-_SLACK = DAY
 
 
 class Holdings:
-    """What the destinations of one run hold. `is_reconciling`: they were read as a whole, and their word counts."""
+    """What the destinations of one run hold.
+
+    `oldest`: files that were not changed since then (seconds since 1970) don't matter. `is_reconciling`: the files are
+    read as a whole, and their word counts.
+    """
 
     def __init__(
-        self, store: Store, outbox: Outbox, api: str, is_reconciling: bool, warn: Callable[[str], None]
+        self,
+        store: Store,
+        outbox: Outbox,
+        api: str,
+        oldest: float,
+        is_reconciling: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._warn = warn
         self.is_reconciling = is_reconciling
         self._store = store
         self._outbox = outbox
         self._api = api
+        self._oldest = oldest
+        self._warn = warn
         self._marks: Marks | None = None
-        self._is_read = False
 
     def close(self) -> None:
         if self._marks is not None:
@@ -47,27 +55,38 @@ class Holdings:
 
     # --- reading the files -----------------------------------------------------------------------------------------
 
-    def read(self, since: int, now: int, feed: Callable[[Delivery, bytes], None] = lambda item, text: None) -> None:
-        """Reads what has to be read, once a run. `since`, `now`: ticks of Microsoft's time; older files don't matter.
+    def look(self, item: Delivery) -> bool:
+        """Reads and remembers what a file holds without the store's knowledge; whether there is any such thing."""
+        progress, stretches = item.destination.strange(item.progress, self._oldest)
+        try:
+            if self._store.read_only:
+                for chunk in _chunks(stretches):
+                    self._note(self._outbox.deliveries.index(item), chunk)
+            elif stretches or progress != item.progress:
+                self._remember(item, progress, stretches)
+        except DestinationError as error:
+            # Better an event twice than a pull that stops.
+            self._warn(str(error))
+        return bool(stretches)
 
-        `feed` gets each alert's text while all is read. DestinationError where `reconcile` can't read a file.
-        """
-        if self._is_read:
-            return
-        oldest = max(0, since - _SLACK) / SECOND
+    def _remember(self, item: Delivery, progress: Progress, stretches: Sequence[Stretch]) -> None:
+        # By this host's clock: how long it is kept does not matter much.
+        day = now_ticks() // DAY
+        with self._store.transaction():
+            for chunk in _chunks(stretches):
+                self._store.add_found(item.id, (mark for alert in chunk for mark in alert.marks), day)
+                # A store from a backup would use numbers anew that the file has.
+                self._store.raise_sequence(1 + max((alert.sequence for alert in chunk), default=0))
+            item.progress = progress
+            self._store.save_progress(self._outbox.job, [progress])
+
+    def read_all(self, feed: Callable[[Delivery, bytes], None]) -> None:
+        """Reads the files as a whole; `feed` gets each alert's text. DestinationError where one can't be read."""
         for number, item in enumerate(self._outbox.deliveries):
-            if self.is_reconciling:
-                self._read_all(number, item, oldest, feed)
-                continue
-            try:
-                self._read_strange(number, item, oldest, now // DAY)
-            except DestinationError as error:
-                # Better an event twice than a pull that stops.
-                self._warn(str(error))
-        self._is_read = True
+            self._read_all(number, item, feed)
 
-    def _read_all(self, number: int, item: Delivery, oldest: float, feed: Callable[[Delivery, bytes], None]) -> None:
-        for chunk in _chunks(item.destination.everything(oldest)):
+    def _read_all(self, number: int, item: Delivery, feed: Callable[[Delivery, bytes], None]) -> None:
+        for chunk in _chunks(item.destination.everything(self._oldest)):
             self._note(number, chunk)
             for alert in chunk:
                 feed(item, alert.text)
@@ -80,22 +99,6 @@ class Holdings:
         if self._marks is None:
             self._marks = Marks()
         self._marks.add(number, [mark for alert in alerts for mark in alert.marks])
-
-    def _read_strange(self, number: int, item: Delivery, oldest: float, day: int) -> None:
-        progress, stretches = item.destination.strange(item.progress, oldest)
-        if self._store.read_only:
-            for chunk in _chunks(stretches):
-                self._note(number, chunk)
-            return
-        if not stretches and progress == item.progress:
-            return
-        with self._store.transaction():
-            for chunk in _chunks(stretches):
-                self._store.add_found(item.id, (mark for alert in chunk for mark in alert.marks), day)
-                # A store from a backup would use numbers anew that the file has.
-                self._store.raise_sequence(1 + max((alert.sequence for alert in chunk), default=0))
-            item.progress = progress
-            self._store.save_progress(self._outbox.job, [progress])
 
     # --- asking ----------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .destinations.file import FileDestination
 from .errors import DestinationError, WdatpError
 from .formats import Outgoing
+from .presence import marks_of_line
 from .store import Progress, Store
 
 
@@ -78,17 +79,62 @@ class Outbox:
 
     # --- what is left over -----------------------------------------------------------------------------------------
 
-    def catch_up(self) -> None:
-        """What earlier runs left in the outbox, to every destination that takes it."""
+    def catch_up(self, look: Callable[[Delivery], bool] = lambda item: False) -> None:
+        """What earlier runs left in the outbox, to every destination that takes it.
+
+        `look`: whether a destination's file holds more than the store has written; what it holds is known then (see
+        holdings.py), and not delivered again.
+        """
         for item in self.deliveries:
+            self._finish(item)
+            if item.error is None and look(item):
+                self._leave_out_found(item)
             for batch in self.store.batches_after(self.job, item.id, item.progress.acked):
-                if item.progress.intent != batch.id:
+                if item.error is None:
                     self._intend_one(item, batch)
                 if item.error is None:
                     self._write(item, batch)
                 if item.error is not None:
                     break
                 self.flush()
+
+    def _finish(self, item: Delivery) -> None:
+        """The batch that was being written when an earlier run ended."""
+        batch = next(self.store.batches_after(self.job, item.id, item.progress.acked), None)
+        if item.progress.intent is None or batch is None:
+            return
+        try:
+            is_begun = item.destination.is_begun(item.progress, batch)
+        except DestinationError as error:
+            item.error = error
+            return
+        if is_begun:
+            self._write(item, batch)
+            self.flush()
+        else:
+            item.progress = item.progress._replace(intent=None)
+
+    def _leave_out_found(self, item: Delivery) -> None:
+        """Puts what waits for a destination into the outbox anew, without what its file was found to hold."""
+        last = self.store.last_batch(self.job)
+        with self.store.transaction():
+            for batch in self.store.batches_after(self.job, item.id, item.progress.acked):
+                if batch.id > last:
+                    break
+                self._put_rest(item, batch)
+                item.progress = item.progress._replace(acked=batch.id)
+            self._save()
+
+    def _put_rest(self, item: Delivery, batch: Outgoing) -> None:
+        """The manifest has named these events already, and they get new sequence numbers, behind the file's own."""
+        lines = batch.lines.split(b"\n")[:-1]
+        marks = [marks_of_line(line, batch.origin["api"]) for line in lines]
+        found = self.store.found(item.id, [mark for own in marks for mark in own])
+        rest = [number for number, own in enumerate(marks) if not found.intersection(own)]
+        if rest:
+            text = b"".join(lines[number] + b"\n" for number in rest)
+            ids = [batch.ids[number] for number in rest]
+            self.store.put_batch(self.job, batch.received_at, batch.origin, ids, text, item.id)
 
     def _intend_one(self, item: Delivery, batch: Outgoing) -> None:
         try:

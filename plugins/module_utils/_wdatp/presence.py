@@ -82,6 +82,11 @@ def alerts_of(lines: Iterable[bytes], api: str | None = None) -> Iterator[Alert]
         yield Alert(text, [mark_of(name, _SOURCES[name].event(text, fields)) for name in names], sequence)
 
 
+def marks_of_line(line: bytes, api: str | None) -> list[int]:
+    """The marks of the alert on a line; none where it is none."""
+    return [mark for alert in alerts_of([line], api) for mark in alert.marks]
+
+
 def _apis_of(fields: dict[str, Any]) -> list[str]:
     """Whose rows these fields may be: without an envelope, the time tells, and two of Graph's share theirs."""
     return [name for name, source in _SOURCES.items() if source.identify(fields)[1]] or list(_SOURCES)

@@ -69,7 +69,7 @@ def pull(options: Mapping[str, Any], context: Context) -> PullReport:
         targets = [item.target for item in destinations]
         job = store.job_of(targets)
         if not is_dry:
-            _deliver_what_is_left(store, job, destinations)
+            _deliver_what_is_left(store, job, destinations, wanted)
             _forget_others(store, job, targets, context)
         outbox = Outbox(store, job, destinations)
         runtime = runtime_of(options, context.warn, context.check_mode)
@@ -90,13 +90,21 @@ def _say_once(source: Source, wanted: PullOptions, context: Context) -> None:
         context.warn(source.warning)
 
 
-def _deliver_what_is_left(store: Store, job: int, destinations: Sequence[FileDestination]) -> None:
+def _deliver_what_is_left(store: Store, job: int, destinations: Sequence[FileDestination], wanted: PullOptions) -> None:
     """What waits for these destinations from the time when they were in another company."""
     for item in destinations:
         for other in store.jobs_left(job, item.target):
             left = Outbox(store, other, [item])
-            left.catch_up()
+            left.catch_up(Holdings(store, left, "", _oldest(wanted)).look)
             item.close()
+
+
+def _oldest(wanted: PullOptions) -> float:
+    """Files that were not changed since then (seconds since 1970) hold nothing that is asked for."""
+    now = now_ticks()
+    since, _until = wanted.window(now)
+    # A file's time is its host's, a window's is Microsoft's.
+    return max(0, (now - wanted.initial_lookback if since is None else since) - DAY) / SECOND
 
 
 def _forget_others(store: Store, job: int, targets: list[str], context: Context) -> None:
@@ -135,7 +143,7 @@ class _Run:
         # Nothing is written and nothing moved.
         self.is_dry = store.read_only
         self.is_reconciling = options.reconcile != "no"
-        self.holdings = Holdings(store, outbox, source.name, self.is_reconciling, context.warn)
+        self.holdings = Holdings(store, outbox, source.name, _oldest(options), self.is_reconciling, context.warn)
         self.manifest = Manifest(store)
         self._checkers: dict[str, Checker] = {}
         self._said: set[str] = set()
@@ -150,13 +158,16 @@ class _Run:
     def all(self, connections: Sequence[Connection]) -> PullReport:
         report = PullReport([], manifest={"path": self.manifest.path})
         if self.is_dry:
+            for item in self.outbox.deliveries:
+                self.holdings.look(item)
             report.caught_up = self.outbox.pending() if self.context.check_mode else 0
         else:
             self._with_manifest(self.manifest.settle)
-            self.outbox.catch_up()
+            self.outbox.catch_up(self.holdings.look)
             report.caught_up = sum(item.written for item in self.outbox.deliveries)
         if self.is_reconciling:
             self._read_manifest(report)
+            self.holdings.read_all(self._feed)
         first = self._whose_turn(len(connections))
         streams = [self._stream(connection) for connection in [*connections[first:], *connections[:first]]]
         report.streams = [*streams[len(streams) - first :], *streams[: len(streams) - first]]
@@ -206,10 +217,6 @@ class _Run:
             report.manifest["problems"] += [f"{item.destination.target}: {text}" for text in found]
         for text in report.manifest["problems"]:
             self.context.warn(f"Manifest: {text}.")
-
-    def read_files(self, since: int, now: int) -> None:
-        """Once a run, as soon as Microsoft's time is known: what the files hold, where that has to be looked at."""
-        self.holdings.read(since, now, self._feed)
 
     def _feed(self, item: Delivery, text: bytes) -> None:
         self._checkers[item.destination.target].feed(text)
@@ -316,7 +323,6 @@ class _Stream:
         report.window = (window.low, window.high)
         if run.is_reconciling:
             report.reconciled = Reconciled()
-        run.read_files(window.low, now)
         began = now_ticks()
         try:
             is_mended = self._retry_quarantined()
@@ -348,7 +354,9 @@ class _Stream:
     def _is_readable(self, span: Span) -> bool:
         walk = self._walk(span)
         walk.asker.is_patient = False
-        if not self.run.has_budget() or not self._drain(walk, moves_cursor=False) or walk.bad_slices:
+        if not self.run.has_budget() or not self._drain(walk, moves_cursor=False):
+            return False
+        if walk.bad_slices or walk.is_partial:
             return False
         if not self.run.is_dry:
             with self.run.store.transaction():

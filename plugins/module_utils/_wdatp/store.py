@@ -495,6 +495,11 @@ class Store:
         )
         return Outgoing(int(cursor.lastrowid or 0), count, received_at, first, origin, ids, lines)
 
+    def last_batch(self, job: int) -> int:
+        """The newest batch of a job that is in the outbox; 0 where there is none."""
+        with _explained(self.path):
+            return _one(self._db, "SELECT coalesce(max(id), 0) FROM batch WHERE job=?", job)
+
     def batches_after(self, job: int, destination: int, acked: int) -> Iterator[Outgoing]:
         """The outbox of a destination behind a batch, oldest first, one at a time."""
         while True:

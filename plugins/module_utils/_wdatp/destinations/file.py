@@ -111,7 +111,13 @@ class FileDestination:
         return [Stretch(path, 0)] if is_newer else []
 
     def everything(self, since: float) -> list[Stretch]:
-        """The file and those that rotation made of it since that time (seconds since 1970), oldest first."""
+        """The file and those that rotation made of it since that time (seconds since 1970), oldest first.
+
+        DestinationError where their directory is away: then nobody knows what they hold.
+        """
+        directory = os.path.dirname(self.target)
+        if not os.path.isdir(directory):
+            raise self._error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory))
         known = [(path, _regular(path)) for path in rotated(self.target)]
         paths = [path for path, found in known if found is not None and found.st_mtime >= since]
         return [Stretch(path, 0) for path in [*paths, self.target] if _regular(path)]
@@ -126,7 +132,8 @@ class FileDestination:
             found = os.fstat(self._handle)
         except OSError as error:
             raise self._error(error) from error
-        return progress._replace(intent=batch_id, position=found.st_size, device=found.st_dev, inode=found.st_ino)
+        size, place = found.st_size, {"device": found.st_dev, "inode": found.st_ino}
+        return progress._replace(intent=batch_id, position=size, end=size, **place)
 
     def _begin_line(self) -> None:
         """Ends a line that somebody has left torn: ours must not be glued to it."""
@@ -139,7 +146,7 @@ class FileDestination:
         self.open()
         text = self._render(batch)
         try:
-            done = self._already_there(progress, text)
+            done = self._already_there(progress, text) or 0
             if not done:
                 self._begin_line()
             self._append(memoryview(text)[done:])
@@ -152,27 +159,41 @@ class FileDestination:
             now = os.fstat(self._handle)
         except OSError as error:
             raise self._error(error) from error
-        place = {"device": now.st_dev, "inode": now.st_ino, "end": now.st_size, "mtime": now.st_mtime_ns}
+        # Where all of it was there, something else may stand behind it.
+        end = progress.position + done if done == len(text) else now.st_size
+        place = {"device": now.st_dev, "inode": now.st_ino, "end": end, "mtime": now.st_mtime_ns}
         return progress._replace(acked=batch.id, intent=None, **place)
+
+    def is_begun(self, progress: Progress, batch: Outgoing) -> bool:
+        """Whether the file goes on from the intended position as the batch does: it only has to be finished.
+
+        If not, the file was moved away, cut short or written to by somebody, and what it holds of the batch has to be
+        looked for. DestinationError.
+        """
+        self.open()
+        try:
+            return self._already_there(progress, self._render(batch)) is not None
+        except OSError as error:
+            raise self._error(error) from error
 
     def _append(self, text: memoryview) -> None:
         while text:
             text = text[os.write(self._handle, text) :]
 
-    def _already_there(self, progress: Progress, text: bytes) -> int:
-        """How many bytes of the batch the file holds behind the intended position."""
+    def _already_there(self, progress: Progress, text: bytes) -> int | None:
+        """How many bytes of the batch the file holds behind the intended position; None where that can't be told."""
         found = os.fstat(self._handle)
-        if (found.st_dev, found.st_ino) != (progress.device, progress.inode) or found.st_size <= progress.position:
-            # Nothing was written yet, or the file was moved away or cut short by somebody: the whole batch goes in.
-            return 0
+        if (found.st_dev, found.st_ino) != (progress.device, progress.inode) or found.st_size < progress.position:
+            # Moved away, or cut short by somebody.
+            return None
         done = 0
         while done < len(text):
             block = os.pread(self._handle, min(_BLOCK, len(text) - done), progress.position + done)
             if not block:
                 return done
             if text[done : done + len(block)] != block:
-                # Somebody else has written there: our part can't be told from theirs, so all of it goes in again.
-                return 0
+                # Somebody else has written there.
+                return None
             done += len(block)
         return done
 

@@ -106,6 +106,19 @@ def test_state_directory_may_be_moved(tenant: MockTenant, pulled: Pull, tmp_path
     assert len((tmp_path / "elsewhere" / "events.jsonl").read_bytes().splitlines()) == 602
 
 
+def test_partial_answer_does_not_release_what_was_put_aside(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
+    """The service says itself that something is missing: it may be the very alert that is waited for."""
+    name = list(tenant.alerts("graph_alerts"))[-40][0]
+    tenant.set_faults([{"match": {"leg": "graph_alerts"}, "do": {"poison": name}}])
+    assert pulled(overlap="2s")["quarantined"] == 1
+    tenant.set_faults([{"match": {"leg": "graph_alerts", "n": 1}, "do": {"status": 206, "drop_rows": 1}}])
+    partial = pulled(overlap="2s")
+    assert (partial["complete"], partial["quarantined"]) == (False, 1)
+    tenant.set_faults([])
+    assert pulled(overlap="2s")["quarantined"] == 0
+    assert sorted(lines(tmp_path)) == sorted(raw for _id, _time, raw in tenant.alerts("graph_alerts"))
+
+
 # --- the pace ------------------------------------------------------------------------------------------------------
 
 
