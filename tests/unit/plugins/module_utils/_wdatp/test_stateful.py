@@ -77,7 +77,6 @@ class Output:
         self.seen = b""
         self.torn = b""
         self.sequence = 0
-        self.is_numbered = True
         # What somebody left of lines that were cut.
         self.scraps: set[bytes] = set()
 
@@ -106,7 +105,7 @@ class Output:
         if self.is_enveloped:
             match = ENVELOPE.fullmatch(line)
             assert match, f"no envelope: {line!r}"
-            assert int(match[1]) > self.sequence or not self.is_numbered, "the sequence does not rise"
+            assert int(match[1]) > self.sequence, "the sequence does not rise"
             self.sequence, line = int(match[1]), match[2]
         found = self.tenant.lines.get(line)
         assert found is not None, f"{self.path.name}: not what the service has sent: {line!r}"
@@ -175,8 +174,6 @@ class Machine(RuleBasedStateMachine):
         self.backup: tuple[Path, str | None, int] | None = None
         # Versions may be gone that no API gives any more.
         self.is_patched = False
-        # The state is older than the files, and no run has looked at them since.
-        self.is_unread = False
         # A run died, and none has put its files in order since.
         self.is_dirty = False
         self._in_place_of_the_network()
@@ -309,8 +306,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- what happens on the host ------------------------------------------------------------------------------------
 
-    # What a file holds that is out of reach can't be known to a state that is older.
-    @precondition(lambda self: not self.outputs[1].is_away and not self.is_unread)
+    @precondition(lambda self: not self.outputs[1].is_away)
     @rule()
     def a_directory_is_taken_away(self) -> None:
         self.outputs[1].path.parent.rename(self.place / "away")
@@ -330,8 +326,7 @@ class Machine(RuleBasedStateMachine):
         """A ledger that is gone can't tell which versions were left out, nor what a killed run was about to write."""
         return self.policy in ("all", "latest") and not self.is_dirty and not self.outputs[1].is_away
 
-    # What waited in the outbox then is delivered again: not promised yet.
-    @precondition(lambda self: self._may_lose_its_state() and self.state.exists() and not self.pending)
+    @precondition(lambda self: self._may_lose_its_state() and self.state.exists())
     @rule()
     def state_is_backed_up(self) -> None:
         place = self.place / "backup"
@@ -349,8 +344,7 @@ class Machine(RuleBasedStateMachine):
         self._state_has_changed()
 
     def _state_has_changed(self) -> None:
-        self.is_patched = self.is_unread = True
-        self.outputs[1].is_numbered = False
+        self.is_patched = True
 
     @precondition(lambda self: self._may_lose_its_state() and self.state.exists())
     @rule()
@@ -428,8 +422,8 @@ class Machine(RuleBasedStateMachine):
         reconcile=st.sampled_from(["no", "no", "fill"]),
     )
     def pull_that_is_killed(self, boundaries: int, share: int, faults: dict[int, str], reconcile: str = "no") -> None:
-        if self.outputs[1].is_away or self.is_unread:
-            # Not promised: what a file out of reach holds, and what an older state still knows when a fill is cut off.
+        if self.outputs[1].is_away:
+            # A fill needs the files.
             reconcile = "no"
         self.tenant.begin_pull(faults, {})
         self.reaper.arm(boundaries, share)
@@ -500,9 +494,6 @@ class Machine(RuleBasedStateMachine):
     ) -> dict[str, Any]:
         visible = {alert.version for alert in self.tenant.alerts.values()}
         is_easy = self._is_easy()
-        if self.quarantined or self.is_dirty:
-            # A moment that is tried once more counts as read even where the answer says that it is partial.
-            faults = {number: fault for number, fault in (faults or {}).items() if fault != "partial"}
         self.tenant.begin_pull(faults or {}, events or {})
         report = engine.pull(self._options(**options), engine.Context())
         is_quiet = is_easy and not any(options.values()) and not self.tenant.was_faulty
@@ -530,7 +521,6 @@ class Machine(RuleBasedStateMachine):
         found, stream = report.to_dict(), report.streams[0]
         assert found["fetched"] == found["new"] + found["updated"] + found["duplicates"]
         self.quarantined, self.pending = found["quarantined"], found["pending"]
-        self.is_unread = False
         self._judge_cursor(stream)
         self._judge_files(found)
         now = {alert.version for alert in self.tenant.alerts.values()}
