@@ -83,9 +83,23 @@ BUGS = (
     Bug(
         "a torn last line is cut off, not finished",
         "destinations/file.py",
-        "            done = self._already_there(progress, text)\n",
+        "            done = self._already_there(progress, text) or 0\n",
         "            done = os.ftruncate(self._handle, progress.position) or 0\n",
         "test_file_destination.py::test_what_a_reader_has_seen_is_never_taken_back",
+    ),
+    Bug(
+        "a partial answer releases what was put aside",
+        "pull.py",
+        "        if walk.bad_slices or walk.is_partial:\n",
+        "        if walk.bad_slices:\n",
+        "test_late_and_bad.py::test_partial_answer_does_not_release_what_was_put_aside",
+    ),
+    Bug(
+        "what waits is delivered without a look at the file of a restored state",
+        "outbox.py",
+        "            if item.error is None and look(item):\n                self._leave_out_found(item)\n",
+        "            if item.error is None:\n                look(item)\n",
+        "test_reconcile.py::test_backup_with_events_that_waited",
     ),
     Bug(
         "a batch counts as written before it is on the disk",
