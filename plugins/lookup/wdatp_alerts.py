@@ -113,10 +113,9 @@ class LookupModule(LookupBase):
         check_call(LOOKUP, kwargs)
         self.set_options(var_options=variables, direct=kwargs)
         values = option_values(self, LOOKUP, kwargs)
-        secrets = [values[option.name] for option in LOOKUP if option.secret]
 
         def work(context: Context) -> list[t.Any]:
             names = terms or [values["credential"]]
             return recent([{**values, "credential": name} for name in names], context)
 
-        return guarded(work, secrets)
+        return guarded(work, LOOKUP, values)

@@ -29,16 +29,19 @@ the text of `msg`. Anything else that escapes is a bug: the task fails and shows
 
 from __future__ import annotations
 
-import os
 import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.secops.defender.plugins.module_utils._argspec import argument_spec
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.clouds import refuse_china
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import DependencyError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor, environment_of
+
+# Of results, what is data and no text for people: no secret can be in it, but a short one may occur there by chance.
+_DATA = ("api", "code", "cursor", "events", "ids", "sha256", "tenant_id")
 
 
 class Failed(Exception):
@@ -75,7 +78,7 @@ def run(
 ) -> None:
     """Run a module: see this file's docstring."""
     redactor = Redactor()
-    _learn_environment(options, redactor)
+    redactor.learn(options, environment_of(options))
     module = _Module(
         redactor,
         options,
@@ -128,15 +131,9 @@ class _Module(AnsibleModule):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def learn_params(self) -> None:
-        for name, value in _secret_values(self._options, getattr(self, "params", None)):
-            self.redactor.add_url(value) if name == "proxy" else self.redactor.add(value)
-
-    def exit_json(self, **kwargs: t.Any) -> None:
-        self._mask()
-        super().exit_json(**kwargs)
+        self.redactor.learn(self._options, getattr(self, "params", None))
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> None:
-        self._mask()
         known = self._known_reason()
         super().fail_json(str(known or msg), **(kwargs if known is None else {**kwargs, "error": known.to_dict()}))
 
@@ -150,29 +147,41 @@ class _Module(AnsibleModule):  # type: ignore[misc]
             return error
         return None
 
+    def _log_invocation(self) -> None:
+        # AnsibleModule sends all options to the system's log, and knows only those that are secret as a whole.
+        self._mask()
+        super()._log_invocation()
+
+    def _return_formatted(self, kwargs: dict[str, t.Any]) -> None:
+        """Masks all texts, and leaves alert data and figures alone.
+
+        AnsibleModule would mask both: a password that is a word or a number would then change alerts and counts. Of
+        the forms it gets those that are in no data, for the texts that it adds itself.
+        """
+        self._mask()
+        shown = {name: self._masked(value, name) for name, value in kwargs.items()}
+        shown["invocation"] = {"module_args": remove_values(self.params, self.no_log_values)}
+        texts = "\0".join(_leaves(shown))
+        self.no_log_values = {form for form in self.no_log_values if form not in texts}
+        super()._return_formatted(shown)
+
+    def _masked(self, value: t.Any, name: str = "") -> t.Any:
+        if name in _DATA:
+            return value
+        if isinstance(value, dict):
+            return {key: self._masked(item, key) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._masked(item) for item in value]
+        return self.redactor.text(remove_values(value, self.no_log_values)) if isinstance(value, str) else value
+
     def _mask(self) -> None:
         self.learn_params()
         self.no_log_values.update(self.redactor.forms)
 
 
-def _secret_values(options: t.Iterable[Option], values: t.Any) -> t.Iterator[tuple[str, str]]:
-    """(option, value) of all options that are secret, or addresses that may hold a password."""
-    if not isinstance(values, dict):
-        # Before AnsibleModule has checked them, values may be anything.
-        return
-    for option in options:
-        value = values.get(option.name)
-        if option.options:
-            for item in value if isinstance(value, list) else [value]:
-                yield from _secret_values(option.options, item)
-        elif (option.secret or option.name == "proxy") and isinstance(value, str):
-            yield option.name, value
-
-
-def _learn_environment(options: t.Iterable[Option], redactor: Redactor) -> None:
-    for option in options:
-        value = os.environ.get(option.env) if option.env else None
-        if value and option.secret:
-            redactor.add(value)
-        elif value and option.name == "proxy":
-            redactor.add_url(value)
+def _leaves(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+    else:
+        yield str(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import traceback
 import typing as t
 
 from ansible.errors import AnsibleLookupError
@@ -16,7 +17,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.clouds impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import OptionError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor, environment_of
 
 display = Display()
 
@@ -59,14 +60,21 @@ def option_values(plugin: LookupBase, options: t.Iterable[Option], direct: t.Map
     return values
 
 
-def guarded(work: t.Callable[[Context], list[t.Any]], secrets: t.Iterable[str | None]) -> list[t.Any]:
-    """Runs `work`; the engine's errors become AnsibleLookupError, without a secret in their text."""
+def guarded(
+    work: t.Callable[[Context], list[t.Any]], options: t.Sequence[Option], values: t.Mapping[str, t.Any]
+) -> list[t.Any]:
+    """Runs `work` with these options' values; all errors become AnsibleLookupError, without a secret in their text."""
     redactor = Redactor()
-    for secret in secrets:
-        redactor.add(secret)
+    redactor.learn(options, environment_of(options))
+    redactor.learn(options, values)
     context = Context(redactor, lambda text: display.warning(redactor.text(text)))
     try:
         return work(context)
     except WdatpError as error:
         # Without the cause: its text is not redacted.
         raise AnsibleLookupError(redactor.text(str(error))) from None
+    except Exception as error:
+        display.vvv(redactor.text(traceback.format_exc()))
+        what = f"A bug in this collection: {type(error).__name__}: {error}."
+        remedy = "Please report it, with the traceback that -vvv shows."
+        raise AnsibleLookupError(redactor.text(f"{what} {remedy}")) from None

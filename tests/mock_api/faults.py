@@ -31,6 +31,7 @@ DO: dict[str, tuple[type, ...]] = {
     "headers": (dict,),
     "retry_after": (int, float, str),
     "body": (str, dict, list),
+    "echo": (bool,),
     "content_type": (str,),
     "aadsts": (int,),
     "ccp_error": (str,),
@@ -131,6 +132,12 @@ def _check_match(match: dict[str, Any]) -> None:
             raise ValueError(f"{name} is a number from {least} up, not {match[name]!r}")
 
 
+def _sent(request: Request) -> str:
+    """All that the client has sent, on one line, as proxies show it that are made for finding errors."""
+    fields = [f"{name}: {text}" for name, text in request.headers.items()]
+    return " ".join([request.body.decode("utf-8", "replace"), *fields])
+
+
 def _decoded(request: Request) -> str:
     return "&".join(f"{key}={value}" for key, values in request.query.items() for value in values)
 
@@ -219,6 +226,9 @@ class Fault:
         if body is None:
             phrase = HTTPStatus(status).phrase.replace(" ", "")
             return self._error(request, status, phrase, "The mock tenant was told to fail.", {})
+        if self.do.get("echo"):
+            text = body if isinstance(body, str) else json.dumps(body)
+            body = text.replace("{sent}", json.dumps(_sent(request), ensure_ascii=False)[1:-1])
         if isinstance(body, str):
             kind = "text/html" if body.lstrip().startswith("<") else JSON_TYPE if body[:1] in "{[" else "text/plain"
             return Response(status, body.encode(), {"Content-Type": kind})

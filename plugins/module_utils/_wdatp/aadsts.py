@@ -218,13 +218,14 @@ _UNKNOWN = Meaning(
 
 def explain(body: Mapping[str, Any], connection: Connection, redactor: Redactor | None = None) -> AuthError:
     """An error body of the token endpoint or of discovery, in words. `redactor` goes over Microsoft's own text."""
+    redactor = redactor or Redactor()
     number, text = code_of(body), str(body.get("error_description") or body.get("error") or "")
     found = _meaning(number, connection)
     if not found.meaning and body.get("error") in ("temporarily_unavailable", "server_error"):
         found = _PASSING
     values = _values(connection)
     said = found.meaning.format_map(values) if found.meaning else _first_sentence(text, redactor)
-    name = f"AADSTS{number}" if number else str(body.get("error") or "error")[:60]
+    name = f"AADSTS{number}" if number else redactor.text(str(body.get("error") or "error"))[:60]
     return AuthError(
         f"Microsoft Entra ID ({values['host']}) gave no token for the tenant {values['tenant']} ({name}): {said}.",
         found.remedy.format_map(values),
@@ -274,8 +275,7 @@ def _values(connection: Connection) -> dict[str, str]:
     }
 
 
-def _first_sentence(text: str, redactor: Redactor | None) -> str:
+def _first_sentence(text: str, redactor: Redactor) -> str:
     """Microsoft's own words without the code, and without the lines with trace and correlation ids."""
-    line = (text.splitlines() or [""])[0]
-    sentence = re.split(r"(?<=\w)\.\s", _CODE.sub("", line).lstrip(": "))[0].rstrip(". ")[:300] or "no reason was given"
-    return redactor.text(sentence) if redactor else sentence
+    line = redactor.text((text.splitlines() or [""])[0])
+    return re.split(r"(?<=\w)\.\s", _CODE.sub("", line).lstrip(": "))[0].rstrip(". ")[:300] or "no reason was given"

@@ -98,8 +98,11 @@ class ApiAsker:
         return self._answer(ask())
 
     def _answer(self, reply: Reply) -> Answer:
-        page = parse_page(reply.body, reply.place, first_line, self._event)
+        page = parse_page(reply.body, reply.place, self._first_line, self._event)
         return Answer(page.events, page.rows, page.next_link, reply.status == 206)
+
+    def _first_line(self, body: bytes) -> str:
+        return first_line(body, self.client.redactor.text)
 
     def _event(self, raw: bytes, fields: Fields) -> Event | None:
         return self.source.event(raw, fields) if self.source.is_wanted(fields) else None

@@ -273,7 +273,7 @@ class _ManagedIdentity(_Method):
             session.close()
         if "access_token" not in answer:
             said = str(answer.get("error_description") or answer.get("error") or "no reason was given")
-            raise _no_managed_identity(self.redactor.text(said.splitlines()[0][:300]).rstrip("."), is_final=True)
+            raise _no_managed_identity(self.redactor.text(said.splitlines()[0])[:300].rstrip("."), is_final=True)
         return answer  # type: ignore[no-any-return]
 
 
@@ -397,7 +397,7 @@ class _Http:
             body = None
         if isinstance(body, dict) and (reply.status == 200 or "error" in body):
             return body
-        line = self._redactor.text(first_line(reply.body))
+        line = first_line(reply.body, self._redactor.text)
         begins = f'; it begins "{line}"' if line else " (it is empty)"
         raise _not_entra(
             reply.url, f"answered {reply.status} with something that does not come from Microsoft Entra ID{begins}"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.request import getproxies_environment
 
 from .auth import Authenticator
 from .config import Connection
@@ -44,8 +45,9 @@ class Client:
         self.transport = transport
         self.pace = Pace(runtime.notebook(connection), source.name, limits_of(connection, source))
         self.auth = Authenticator(connection, transport, redactor, runtime)
-        self._redactor = redactor
-        redactor.add_url(connection.http.proxy)
+        self.redactor = redactor
+        for proxy in (connection.http.proxy, *getproxies_environment().values()):
+            redactor.add_url(proxy)
 
     def get(
         self, params: Sequence[tuple[str, str]], retries: int | None = None, slow_retries: int | None = None
@@ -90,8 +92,8 @@ class Client:
 
     def error(self, reply: Reply) -> ApiError:
         """An answer with an error status, in words."""
-        api_code, text = error_body(reply.body)
-        said = self._redactor.text(f" ({api_code}: {text})" if api_code else f" ({text})" if text else "")
+        api_code, text = error_body(reply.body, self.redactor.text)
+        said = f" ({api_code}: {text})" if api_code else f" ({text})" if text else ""
         kind, what, remedy = self._meaning(reply)
         limit = _TOP_LIMIT.search(text) if reply.status == 400 else None
         return ApiError(
@@ -138,14 +140,18 @@ class Client:
         return "refused", "the query was refused", "If it lasts, please report it with this message."
 
 
-def error_body(body: bytes) -> tuple[str, str]:
-    """(code, message) of an error body in any of the APIs' forms; the first line of what is none."""
+def error_body(body: bytes, hide: Callable[[str], str] = str) -> tuple[str, str]:
+    """(code, message) of an error body in any of the APIs' forms; the first line of what is none.
+
+    `hide` masks secrets in it, before it is cut short: half a secret would not be known for one.
+    """
     try:
         value = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        return "", first_line(body)
+        return "", first_line(body, hide)
     inner: Any = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(inner, Mapping):
-        return str(inner)[:EXCERPT], ""
+        return hide(str(inner))[:EXCERPT], ""
     message = inner.get("message") or inner.get("Message") or inner.get("error_description") or ""
-    return str(inner.get("code") or "")[:EXCERPT], str(message).splitlines()[0][:300].rstrip(".") if message else ""
+    text = hide(str(message).splitlines()[0])[:300].rstrip(".") if message else ""
+    return hide(str(inner.get("code") or ""))[:EXCERPT], text

@@ -19,6 +19,7 @@ from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, check_cloud, known_host,
 from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id, listing, same_text
 from .errors import CredentialError, OptionError
 from .options import CONFIG_DIR, IDENTITY, PATIENCE, REQUESTS_PER_MINUTE, SELECTION, TARGET, Option
+from .redact import without_login
 from .secrets import GivenSecret, SecretSource
 
 _IDENTITY_NAMES = tuple(option.name for option in IDENTITY)
@@ -370,11 +371,15 @@ def check_url(text: str, option: str) -> str:
         port_ok = parts.port is None or 0 < parts.port < 65536
     except ValueError:
         port_ok = False
-    if parts.scheme != "https" or not parts.hostname or not port_ok or parts.username or parts.query or parts.fragment:
-        raise OptionError(f"{option}: {text!r} is not an https address.", "Write https://, a host and at most a port.")
+    has_more = "@" in parts.netloc or parts.query or parts.fragment
+    if parts.scheme != "https" or not parts.hostname or not port_ok or has_more:
+        raise OptionError(
+            f"{option}: {without_login(text)!r} is not an https address.", "Write https://, a host and at most a port."
+        )
     if parts.path.strip("/"):
         raise OptionError(
-            f"{option}: {text!r} has the path {parts.path}.", f"Write only https://{parts.netloc}; the rest is added."
+            f"{option}: {text!r} has the path {parts.path}.",
+            f"Write only https://{parts.netloc}; the rest is added.",
         )
     return f"https://{parts.netloc}"
 

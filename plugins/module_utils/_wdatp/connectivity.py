@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -325,7 +326,8 @@ class _Run:
 
     def _query(self) -> str:
         reply = self.client.get(self.source.probe_params(self.transport.server_now()))
-        count = parse_page(reply.body, place(reply.url), first_line, self.source.event).rows
+        line = partial(first_line, hide=self.redactor.text)
+        count = parse_page(reply.body, place(reply.url), line, self.source.event).rows
         what = "the newest event of the last day" if count else "no event of the last day, which is an answer, too"
         return f"{self.report.host} answered {reply.status} with {what}"
 

@@ -92,7 +92,9 @@ def _text(path: str) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        raise _unusable(path, "it is no text") from None
+        # Not raised from here: the decoder's error would hold the secret.
+        pass
+    raise _unusable(path, "it is no text")
 
 
 def _found(text: str) -> Iterator[tuple[str, str]]:

@@ -9,12 +9,25 @@ Alert data never passes through here: a short secret would damage it.
 from __future__ import annotations
 
 import base64
+import html
 import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote
+
+from .options import Option
 
 MASK = "********"
 # Shorter texts occur by chance in any message; masking them would only make messages unreadable.
 _SHORTEST = 4
+# Options that are addresses, in which a password may stand.
+_ADDRESSES = ("proxy", "api_url", "authority_url")
+_HEX = re.compile("%[0-9A-F]{2}")
+# Whatever looks like a signed token (RFC 7515, section 3.1: base64url of a JSON object, a dot, and more of the kind):
+# an answer that breaks off in its middle holds one that nobody has met yet.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*")
 
 
 def _base64_forms(data: bytes) -> set[str]:
@@ -32,15 +45,31 @@ def _base64_forms(data: bytes) -> set[str]:
 
 
 def forms_of(secret: str) -> set[str]:
-    """Every form in which the secret may show: as it is, url-encoded, base64, JSON-escaped, as a Python literal."""
+    """Every form in which the secret may show: as it is, url-encoded, base64, escaped as in JSON, HTML and Python."""
     data = secret.encode("utf-8", "surrogateescape")
-    forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    forms |= {repr(secret)[1:-1], repr(data)[2:-1], html.escape(secret)}
     for encode in (quote, quote_plus):
         for safe in ("", "/", "~"):
             encoded = encode(data, safe=safe)
-            forms |= {encoded, encoded.replace("%", "%25")}
-    forms |= {form.lower() for form in forms if "%" in form}
-    return {form for form in forms | _base64_forms(data) if len(form) >= _SHORTEST}
+            for form in (encoded, encoded.lower(), _HEX.sub(lambda found: found[0].lower(), encoded)):
+                forms |= {form, form.replace("%", "%25")}
+    # The library requests writes the login of a proxy in Latin-1.
+    for content in {data, secret.encode("latin-1", "replace")}:
+        forms |= _base64_forms(content)
+    return {form for form in forms if len(form) >= _SHORTEST}
+
+
+def _pattern_of(secret: str) -> re.Pattern[str]:
+    """The secret with some of its signs escaped and others not: each program has other signs that it leaves alone."""
+    return re.compile("".join(sign if sign.isascii() and sign.isalnum() else _any_form(sign) for sign in secret))
+
+
+def _any_form(sign: str) -> str:
+    forms = {sign, json.dumps(sign)[1:-1], html.escape(sign), quote(sign, safe=""), quote_plus(sign)}
+    encoded = {quote(sign, safe="").replace("%", "%25"), "".join(f"%{byte:02x}" for byte in sign.encode())}
+    # Escaped in what is escaped itself, as JSON in JSON.
+    return r"\\*(?:" + "|".join(re.escape(form) for form in sorted(forms | encoded, key=len, reverse=True)) + ")"
 
 
 def url_password(url: str | None) -> str:
@@ -53,16 +82,31 @@ def url_password(url: str | None) -> str:
     return user_info.partition(":")[2] if at else ""
 
 
+def without_login(url: str) -> str:
+    """An address for a message: its user name and password masked."""
+    scheme, mark, rest = url.rpartition("://")
+    _login, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{MASK}@{place}" if at else url
+
+
+def environment_of(options: Iterable[Option]) -> dict[str, str | None]:
+    """What this process's environment says about these options, by name."""
+    return {option.name: os.environ.get(option.env) for option in options if option.env}
+
+
 class Redactor:
     """Holds the secrets of one run."""
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
         self._ordered: list[str] = []
+        self._patterns: dict[str, re.Pattern[str]] = {}
 
     def add(self, secret: str | None) -> None:
-        if secret:
+        if secret and secret not in self._patterns:
             self._forms |= forms_of(secret)
+            if len(secret) >= _SHORTEST:
+                self._patterns[secret] = _pattern_of(secret)
             # Longest first: a short form inside a long one must not spoil it.
             self._ordered = sorted(self._forms, key=len, reverse=True)
 
@@ -75,12 +119,29 @@ class Redactor:
         self.add(password)
         self.add(unquote(password))
 
+    def learn(self, options: Iterable[Option], values: Any) -> None:
+        """Learn what is secret of these options' values; before they have been checked, those may be anything."""
+        if not isinstance(values, Mapping):
+            return
+        for option in options:
+            value = values.get(option.name)
+            if option.options:
+                for item in value if isinstance(value, list) else [value]:
+                    self.learn(option.options, item)
+            elif isinstance(value, str) and option.secret:
+                self.add(value)
+            elif isinstance(value, str) and option.name in _ADDRESSES:
+                self.add_url(value)
+
     @property
     def forms(self) -> list[str]:
         return list(self._ordered)
 
     def text(self, text: str) -> str:
+        """The text without any secret. Before it is cut short: of a secret in two pieces neither would be known."""
         for form in self._ordered:
             if form in text:
                 text = text.replace(form, MASK)
-        return text
+        for pattern in self._patterns.values():
+            text = pattern.sub(MASK, text)
+        return _TOKEN.sub(MASK, text)

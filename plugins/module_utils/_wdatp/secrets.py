@@ -55,7 +55,7 @@ class FileSecret(SecretSource):
     def read(self) -> str:
         try:
             with open(self.path, encoding="utf-8") as stream:
-                text = stream.read(65_536)
+                text: str | None = stream.read(65_536)
         except OSError as error:
             raise CredentialError(
                 f"The secret's file {self.path} can't be read: {error.strerror}.",
@@ -63,11 +63,14 @@ class FileSecret(SecretSource):
                 code="credential.secret_file",
             ) from error
         except UnicodeDecodeError:
+            # Not raised from here: the decoder's error would hold the secret.
+            text = None
+        if text is None:
             raise CredentialError(
                 f"The secret's file {self.path} is not UTF-8 text.",
                 "Write the secret alone into it, as text, on one line.",
                 code="credential.secret_file",
-            ) from None
+            )
         secret = text.rstrip("\r\n")
         if not secret or "\n" in secret:
             raise CredentialError(

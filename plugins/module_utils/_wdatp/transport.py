@@ -44,8 +44,9 @@ _LONG_SECONDS = 5
 LARGEST_ANSWER = 64 << 20
 _CHUNK = 1 << 16
 _SMALL_CHUNK = 1 << 11
-# Of a text from outside, so much is shown.
+# Of a text from outside, so much is shown, and so much looked at for secrets: the longest tokens are a part of it.
 EXCERPT = 160
+_MOST_SEARCHED = 1 << 16
 
 
 @dataclass
@@ -83,10 +84,10 @@ def skew_words(skew: int) -> str:
     return f"this host's clock is {abs(skew)} s {side} Microsoft's" if skew else "this host's clock is right"
 
 
-def first_line(body: bytes) -> str:
-    """The first line of a body that is not what was expected, short and printable."""
-    text = body[:2000].decode("utf-8", "replace").lstrip("\ufeff").strip()
-    line = text.splitlines()[0].strip() if text else ""
+def first_line(body: bytes, hide: Callable[[str], str] = str) -> str:
+    """The first line of a body that is not what was expected, short and printable. `hide` masks secrets in it."""
+    text = body[:_MOST_SEARCHED].decode("utf-8", "replace").lstrip("\ufeff").strip()
+    line = hide(text.splitlines()[0].strip()) if text else ""
     return "".join(letter if letter.isprintable() else "?" for letter in line)[:EXCERPT]
 
 

@@ -12,7 +12,6 @@ import pytest
 
 pytest.importorskip("ansible.module_utils.basic")
 
-from ansible_collections.secops.defender.plugins.module_utils import _module
 from ansible_collections.secops.defender.plugins.module_utils._argspec import argument_spec
 from ansible_collections.secops.defender.plugins.module_utils._module import Context, Failed, run
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import CredentialError, DependencyError
@@ -159,10 +158,3 @@ def test_the_proxys_password_shows_nowhere(result_of: Any, more: dict[str, Any])
     assert result.get("failed", False) is bool(more)
     assert "ss-word" not in json.dumps(result)
     assert "proxy:3128" in json.dumps(result)
-
-
-def test_values_that_are_no_values_do_no_harm() -> None:
-    nested = (Option("things", type="list", elements="dict", options=(Option("secret", secret=True),)),)
-    found = list(_module._secret_values(nested, {"things": [{"secret": "a"}, "x", {"secret": 5}, None]}))
-    assert found == [("secret", "a")]
-    assert list(_module._secret_values(nested, "nonsense")) == []

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import TARGET, Option
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import (
     MASK,
     Redactor,
     forms_of,
     url_password,
+    without_login,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +44,14 @@ def redactor(*secrets: str) -> Redactor:
         quote_plus(SECRET),
         urlencode({"client_secret": SECRET, "scope": "x"}),
         quote(SECRET, safe="").lower(),
+        re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe="")),
+        repr(SECRET.encode()),
+        quote(SECRET, safe="/+=&"),
+        quote(SECRET, safe="'!(), \""),
+        json.dumps(json.dumps({"secret": [SECRET]})),
+        SECRET.replace("/", "%2f").replace('"', '\\\\"'),
+        html.escape(SECRET),
+        base64.b64encode(SECRET.encode("latin-1")).decode(),
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(SECRET.encode()).decode(),
     ],
@@ -111,3 +123,30 @@ def test_a_short_password_inside_its_address() -> None:
     made = Redactor()
     made.add_url("http://u:pw@proxy")
     assert made.text("up and away: http://u:pw@proxy") == f"up and away: http://u{MASK}proxy"
+
+
+def test_options_are_learned_also_where_they_are_nonsense() -> None:
+    nested = (Option("things", type="list", elements="dict", options=(Option("secret", secret=True),)),)
+    made = Redactor()
+    made.learn(nested, {"things": [{"secret": "a secret"}, "x", {"secret": 5}, None]})
+    made.learn(nested, "nonsense")
+    assert made.text("has a secret and x") == f"has {MASK} and x"
+    made.learn(TARGET, {"proxy": "http://u:p%40ss-word@proxy", "api_url": "https://:pass@api", "scope": "scope"})
+    assert made.text("p@ss-word, scope, :pass@") == f"{MASK}, scope, {MASK}"
+
+
+def test_token_that_nobody_has_met_is_masked() -> None:
+    token = "eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0.eyJhIjoxfQ.c2ln"
+    for text in (token, token[:20], f"{token[:40]}"):
+        assert Redactor().text(f'{{"access_token":"{text}') == f'{{"access_token":"{MASK}'
+    assert Redactor().text("eyJ, keyJar and eyJs") == "eyJ, keyJar and eyJs"
+
+
+def test_addresses_are_shown_without_their_login() -> None:
+    for url, shown in (
+        ("https://u:p@api", f"https://{MASK}@api"),
+        ("https://:p@api", f"https://{MASK}@api"),
+        ("u:p@api", f"{MASK}@api"),
+        ("https://api/path", "https://api/path"),
+    ):
+        assert without_login(url) == shown
