@@ -96,9 +96,9 @@ BUGS = (
     ),
     Bug(
         "what waits is delivered without a look at the file of a restored state",
-        "outbox.py",
-        "            if item.error is None and look(item):\n                self._leave_out_found(item)\n",
-        "            if item.error is None:\n                look(item)\n",
+        "holdings.py",
+        "                self._outbox.leave_out_found(item)\n",
+        "                self._store.save_progress(self._outbox.job, [progress])\n",
         "test_reconcile.py::test_backup_with_events_that_waited",
     ),
     Bug(

@@ -55,8 +55,8 @@ class Holdings:
 
     # --- reading the files -----------------------------------------------------------------------------------------
 
-    def look(self, item: Delivery) -> bool:
-        """Reads and remembers what a file holds without the store's knowledge; whether there is any such thing."""
+    def look(self, item: Delivery) -> None:
+        """Reads and remembers what a file holds without the store's knowledge, so that it is not written again."""
         progress, stretches = item.destination.strange(item.progress, self._oldest)
         try:
             if self._store.read_only:
@@ -67,7 +67,6 @@ class Holdings:
         except DestinationError as error:
             # Better an event twice than a pull that stops.
             self._warn(str(error))
-        return bool(stretches)
 
     def _remember(self, item: Delivery, progress: Progress, stretches: Sequence[Stretch]) -> None:
         # By this host's clock: how long it is kept does not matter much.
@@ -78,7 +77,10 @@ class Holdings:
                 # A store from a backup would use numbers anew that the file has.
                 self._store.raise_sequence(1 + max((alert.sequence for alert in chunk), default=0))
             item.progress = progress
-            self._store.save_progress(self._outbox.job, [progress])
+            if stretches:
+                self._outbox.leave_out_found(item)
+            else:
+                self._store.save_progress(self._outbox.job, [progress])
 
     def read_all(self, feed: Callable[[Delivery, bytes], None]) -> None:
         """Reads the files as a whole; `feed` gets each alert's text. DestinationError where one can't be read."""

@@ -79,16 +79,15 @@ class Outbox:
 
     # --- what is left over -----------------------------------------------------------------------------------------
 
-    def catch_up(self, look: Callable[[Delivery], bool] = lambda item: False) -> None:
+    def catch_up(self, look: Callable[[Delivery], None] = lambda item: None) -> None:
         """What earlier runs left in the outbox, to every destination that takes it.
 
-        `look`: whether a destination's file holds more than the store has written; what it holds is known then (see
-        holdings.py), and not delivered again.
+        `look`: sees what a destination's file holds that the store has not written (see holdings.py).
         """
         for item in self.deliveries:
             self._finish(item)
-            if item.error is None and look(item):
-                self._leave_out_found(item)
+            if item.error is None:
+                look(item)
             for batch in self.store.batches_after(self.job, item.id, item.progress.acked):
                 if item.error is None:
                     self._intend_one(item, batch)
@@ -114,16 +113,18 @@ class Outbox:
         else:
             item.progress = item.progress._replace(intent=None)
 
-    def _leave_out_found(self, item: Delivery) -> None:
-        """Puts what waits for a destination into the outbox anew, without what its file was found to hold."""
+    def leave_out_found(self, item: Delivery) -> None:
+        """Puts what waits for a destination into the outbox anew, without what its file was found to hold.
+
+        In the transaction in which that is noted: what the file holds is not looked for a second time.
+        """
         last = self.store.last_batch(self.job)
-        with self.store.transaction():
-            for batch in self.store.batches_after(self.job, item.id, item.progress.acked):
-                if batch.id > last:
-                    break
-                self._put_rest(item, batch)
-                item.progress = item.progress._replace(acked=batch.id)
-            self._save()
+        for batch in self.store.batches_after(self.job, item.id, item.progress.acked):
+            if batch.id > last:
+                break
+            self._put_rest(item, batch)
+            item.progress = item.progress._replace(acked=batch.id)
+        self._save()
 
     def _put_rest(self, item: Delivery, batch: Outgoing) -> None:
         """The manifest has named these events already, and they get new sequence numbers, behind the file's own."""
