@@ -99,8 +99,10 @@ class Outbox:
 
     def _finish(self, item: Delivery) -> None:
         """The batch that was being written when an earlier run ended."""
+        if item.progress.intent is None:
+            return
         batch = next(self.store.batches_after(self.job, item.id, item.progress.acked), None)
-        if item.progress.intent is None or batch is None:
+        if batch is None:
             return
         try:
             is_begun = item.destination.is_begun(item.progress, batch)

@@ -89,26 +89,34 @@ class FileDestination:
 
         `since`: of a destination that is new, rotated files from before that time (seconds since 1970) don't count.
         """
-        found = [part for path in rotated(self.target) for part in self._strange_rotated(path, progress, since)]
+        found: list[Stretch] = []
+        newest = progress.mtime
+        for path in rotated(self.target):
+            old = _regular(path)
+            start = None if old is None else self._strange_from(old, progress, since)
+            if old is not None and start is not None:
+                found.append(Stretch(path, start))
+                # Once is enough.
+                newest = max(newest, old.st_mtime_ns)
         now = _regular(self.target)
         if now is None:
-            return progress, found
+            return progress._replace(mtime=newest), found
         is_same = (now.st_dev, now.st_ino) == (progress.device, progress.inode)
         start = progress.end if is_same and 0 <= progress.end <= now.st_size else 0
         if start < now.st_size:
             found.append(Stretch(self.target, start))
-        seen = {"device": now.st_dev, "inode": now.st_ino, "end": now.st_size, "mtime": now.st_mtime_ns}
+        seen = {"device": now.st_dev, "inode": now.st_ino, "end": now.st_size, "mtime": max(newest, now.st_mtime_ns)}
         return progress._replace(**seen), found
 
-    def _strange_rotated(self, path: str, progress: Progress, since: float) -> list[Stretch]:
-        now = _regular(path)
-        if now is None:
-            return []
+    @staticmethod
+    def _strange_from(rotated_file: os.stat_result, progress: Progress, since: float) -> int | None:
+        """From where on a rotated file is unknown; None where nothing of it is."""
+        now = rotated_file
         if (now.st_dev, now.st_ino) == (progress.device, progress.inode):
             # The file itself, moved: the rule.
-            return [Stretch(path, progress.end)] if 0 <= progress.end < now.st_size else []
+            return progress.end if 0 <= progress.end < now.st_size else None
         is_newer = now.st_mtime_ns > progress.mtime if progress.end >= 0 else now.st_mtime >= since
-        return [Stretch(path, 0)] if is_newer else []
+        return 0 if is_newer else None
 
     def everything(self, since: float) -> list[Stretch]:
         """The file and those that rotation made of it since that time (seconds since 1970), oldest first.

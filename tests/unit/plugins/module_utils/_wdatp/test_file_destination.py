@@ -19,6 +19,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.destination
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.destinations.file import FileDestination
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import DestinationError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.formats import Outgoing
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.presence import Stretch
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Progress
 
 FIRST = Progress(1, 0, None, 0, 0, 0, -1, 0)
@@ -347,3 +348,35 @@ def test_an_error_of_fsync_does_not_count_as_written(
         refusal(lambda: one.write(progress, batch()))
     opened(path).write(progress, batch())
     assert path.read_bytes() == TEXT
+
+
+# --- what the store has not written ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_strange_after_a_write(path: Path, opened: Callable[[Path], FileDestination]) -> None:
+    file = opened(path)
+    progress = file.write(intended(file), batch())
+    assert file.strange(progress, 0) == (progress, [])
+
+
+def test_a_copy_that_rotation_made_is_read_once(path: Path, opened: Callable[[Path], FileDestination]) -> None:
+    """copytruncate: the copy has another inode and a later time, though all of it is known."""
+    file = opened(path)
+    progress = file.write(intended(file), batch())
+    copy = path.with_name(path.name + ".1")
+    copy.write_bytes(path.read_bytes())
+    os.truncate(path, 0)
+    progress, stretches = file.strange(progress, 0)
+    assert stretches == [Stretch(str(copy), 0)]
+    assert file.strange(progress, 0) == (progress, [])
+
+
+def test_a_file_that_was_moved_is_known(path: Path, opened: Callable[[Path], FileDestination]) -> None:
+    file = opened(path)
+    progress = file.write(intended(file), batch())
+    moved = path.rename(path.with_name(path.name + ".1"))
+    assert file.strange(progress, 0) == (progress, [])
+    # A run that this store does not know of wrote on.
+    with moved.open("ab") as stream:
+        stream.write(OLD)
+    assert file.strange(progress, 0)[1] == [Stretch(str(moved), len(TEXT))]
