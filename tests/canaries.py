@@ -81,7 +81,7 @@ def forms_of(secret: str) -> set[bytes]:
         # JSON in JSON, what Python shows of a shell's command, and so on.
         texts |= {escape(text) for text in texts for escape in _ESCAPES}
     found = {text.encode() for text in texts}
-    for data in {secret.encode(), secret.encode("latin-1", "replace"), secret.encode("utf-16-le")}:
+    for data in (secret.encode(), secret.encode("latin-1", "replace"), secret.encode("utf-16-le")):
         found |= {data, data.hex().encode(), *_percent(data), *_base64(data)}
     for form in list(_percent(secret.encode())):
         found |= set(_base64(form))

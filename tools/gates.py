@@ -84,12 +84,13 @@ def _on_core(name: str, venv: Path, options: Options) -> Report:
     collections = LOCAL / "collections" / venv.name
     build_and_install_collection(venv, collections)
     more = {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_HOME": LOCAL / "home" / ".ansible"}
-    return _pytest(name, venv, "tests/integration", options, *_spread(options), **more)
+    # Most files play one long playbook for all their tests: in one process, it is played once.
+    return _pytest(name, venv, "tests/integration", options, *_spread(options, "--dist=loadfile"), **more)
 
 
-def _spread(options: Options) -> list[str]:
+def _spread(options: Options, *more: str) -> list[str]:
     """Two processes for a whole run; one for a chosen test, which starts sooner and can be debugged."""
-    return [] if options.pytest_args else ["--numprocesses=2"]
+    return [] if options.pytest_args else ["--numprocesses=2", *more]
 
 
 def _pytest(name: str, venv: Path, folder: str, options: Options, *args: str, **more: str | Path) -> Report:

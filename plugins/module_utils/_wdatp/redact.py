@@ -55,7 +55,7 @@ def forms_of(secret: str) -> set[str]:
             for form in (encoded, encoded.lower(), _HEX.sub(lambda found: found[0].lower(), encoded)):
                 forms |= {form, form.replace("%", "%25")}
     # The library requests writes the login of a proxy in Latin-1.
-    for content in {data, secret.encode("latin-1", "replace")}:
+    for content in (data, secret.encode("latin-1", "replace")):
         forms |= _base64_forms(content)
     return {form for form in forms if len(form) >= _SHORTEST}
 

@@ -124,7 +124,7 @@ class Transport:
     @property
     def skew_seconds(self) -> int | None:
         """How far this host's clock is ahead of Microsoft's; None until an answer has told it."""
-        return None if self.clock_offset is None else round(-self.clock_offset / SECOND)
+        return None if self.clock_offset is None else round(self.clock_offset / -SECOND)
 
     def _note_date(self, headers: Mapping[str, str]) -> None:
         date = parse_http_date(headers.get("Date", ""))
