@@ -119,6 +119,16 @@ def test_status_body_and_headers(tenant: MockTenant) -> None:
     assert nonsense.headers["Retry-After"] == "soon"
 
 
+def test_body_with_what_was_sent(tenant: MockTenant) -> None:
+    """As an inspecting proxy's error page shows it."""
+    client = fail(tenant, {"status": 502, "body": "<p>{sent}</p>", "echo": True})
+    page = client.get("graph_alerts")
+    assert client.headers("graph_alerts")["Authorization"] in page.text
+    assert "{sent}" not in page.text
+    plain = fail(tenant, {"status": 502, "body": "<p>{sent}</p>"}).get("graph_alerts")
+    assert plain.text == "<p>{sent}</p>"
+
+
 def test_partial_answers_and_redirects(tenant: MockTenant) -> None:
     warning = '199 - "Microsoft/MDATP/504/10000"'
     response = fail(tenant, {"status": 206, "headers": {"Warning": warning}}).get("graph_alerts")
