@@ -123,7 +123,7 @@ def test_body_with_what_was_sent(tenant: MockTenant) -> None:
     """As an inspecting proxy's error page shows it."""
     client = fail(tenant, {"status": 502, "body": "<p>{sent}</p>", "echo": True})
     page = client.get("graph_alerts")
-    assert client.headers("graph_alerts")["Authorization"] in page.text
+    assert "Authorization: Bearer eyJ" in page.text
     assert "{sent}" not in page.text
     plain = fail(tenant, {"status": 502, "body": "<p>{sent}</p>"}).get("graph_alerts")
     assert plain.text == "<p>{sent}</p>"
