@@ -163,7 +163,8 @@ class Scene:
                 attempt(Context(Redactor(), self._say))
             except WdatpError as error:
                 self._look_at(error)
-        self.found += self.hunt.in_files(self.directory, self.runtime, but=self.meant)
+        kept = list(self.runtime.iterdir()) if options.get("token_cache") else []
+        self.found += self.hunt.in_files(self.directory, self.runtime, but=[*self.meant, *kept])
         return self.found
 
     @property
@@ -595,6 +596,20 @@ def test_files_of_a_run_that_failed_hold_no_token(scene: Scene, monkeypatch: pyt
     with pytest.raises(Died) as caught:
         scene()
     assert scene.hunt.in_error(caught.value) + scene.hunt.in_files(scene.directory, scene.runtime) == []
+
+
+def test_kept_token_is_in_its_own_file_and_nowhere_else(scene: Scene) -> None:
+    """With token_cache: also one that this run has not asked for is known, should it come back."""
+    assert scene(token_cache=True) == []
+    scene.tenant.clear_requests()
+    scene.tenant.set_faults([{"match": {"leg": "api"}, "do": {"status": 403, "echo": True, "body": "<p>{sent}"}}])
+    assert scene(token_cache=True) == []
+    assert "api.forbidden" in scene.codes
+    # The connectivity test always asks anew.
+    assert len([entry for entry in scene.tenant.requests if entry["leg"] == "token"]) == 1
+    (kept,) = scene.runtime.iterdir()
+    assert {found.split(" in ")[0] for found in scene.hunt.in_files(kept)} == {"access token"}
+    assert kept.stat().st_mode & 0o777 == 0o600
 
 
 def test_tokens_have_no_readable_repr(scene: Scene) -> None:
