@@ -266,8 +266,8 @@ BUGS = (
     Bug(
         "leak: the error behind an error has the secret",
         "details.py",
-        '        pass\n    raise _unusable(path, "it is no text")',
-        '        raise _unusable(path, "it is no text")',
+        "        text = None\n    if",
+        '        raise _unusable(path, "it is no text")\n    if',
         "test_leaks_engine.py::test_nothing_leaks_where_something_fails",
     ),
     Bug(

@@ -90,11 +90,13 @@ def _text(path: str) -> str:
     # Windows' editors mark what they write.
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        text: str | None = content.decode(encoding)
     except UnicodeDecodeError:
         # Not raised from here: the decoder's error would hold the secret.
-        pass
-    raise _unusable(path, "it is no text")
+        text = None
+    if text is None:
+        raise _unusable(path, "it is no text")
+    return text
 
 
 def _found(text: str) -> Iterator[tuple[str, str]]:
