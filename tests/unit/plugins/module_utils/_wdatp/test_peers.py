@@ -392,7 +392,8 @@ def test_peer_24_the_cursor_is_lost_or_reset_on_restart(nasty: MockTenant, job: 
         """Nothing catches it, as nothing catches a signal."""
 
     def before(number: int) -> None:
-        if number == 7:
+        # How many questions come before the first page that is whole depends on when the test runs.
+        if number >= 7 and made.path.exists() and made.path.stat().st_size:
             raise Killed
 
     made.before = before
