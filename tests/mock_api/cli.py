@@ -13,11 +13,13 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from .config import CHOICES, TenantConfig
 from .files import write_at_once
+from .imds import MockImds
 from .tenant import MockTenant
 
 _POLL_SECONDS = 0.1
@@ -51,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--client-secret", default="", help="its secret; better given as MOCK_CLIENT_SECRET")
     parser.add_argument("--links", choices=CHOICES["links"], default="on", help="send @odata.nextLink or not")
     parser.add_argument("--ccp", action="store_true", help="play CyberArk's CCP too, with the app's secret in it")
+    parser.add_argument(
+        "--imds", choices=("vm", "arc"), help="play the metadata service of a host with an identity too"
+    )
     parser.add_argument("--rate-limits", action="store_true", help="enforce Microsoft's limits of calls a minute")
     parser.add_argument("--faults", help="a JSON file with a list of faults")
     parser.add_argument("--config", help="a JSON file with any knobs (see docs/mock_tenant.md)")
@@ -76,7 +81,7 @@ def _json(path: str, kind: type, name: str) -> Any:
     return value
 
 
-def _env_lines(tenant: MockTenant) -> str:
+def _env_lines(tenant: MockTenant, imds: MockImds | None) -> str:
     values = {
         "WDATP_TENANT_ID": tenant.tenant_id,
         "WDATP_CLIENT_ID": tenant.client_id,
@@ -84,6 +89,7 @@ def _env_lines(tenant: MockTenant) -> str:
         "WDATP_AUTHORITY_URL": tenant.url,
         "WDATP_API_URL": tenant.url,
         "WDATP_CA_PATH": tenant.ca_path,
+        **(imds.environment if imds else {}),
     }
     return "".join(f"{name}={_quoted(text)}\n" for name, text in values.items())
 
@@ -138,9 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     stop = _Stop(options.parent_pid, options.max_seconds)
     try:
-        with MockTenant(_config(options), options.dir, options.port) as tenant:
+        with ExitStack() as stack:
+            tenant = stack.enter_context(MockTenant(_config(options), options.dir, options.port))
+            imds = stack.enter_context(MockImds(tenant, options.imds)) if options.imds else None
             if options.env_file:
-                write_at_once(options.env_file, _env_lines(tenant))
+                write_at_once(options.env_file, _env_lines(tenant, imds))
             if options.ready_file:
                 write_at_once(options.ready_file, json.dumps(tenant.describe(), indent=2) + "\n")
             print(_ready_line(tenant), flush=True)

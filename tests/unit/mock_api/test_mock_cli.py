@@ -228,3 +228,19 @@ def test_missing_libraries(start: Start, tmp_path: Path, command: list[str], mod
     _output, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert errors == "mock tenant: PyJWT and cryptography are missing; `pip install msal` brings both.\n"
+
+
+def test_metadata_service_of_a_host(start: Start, tmp_path: Path) -> None:
+    """Its address is in the file of environment variables, and its tokens open the tenant's APIs."""
+    path = tmp_path / "mock.env"
+    found = line_of(start("--imds", "vm", "--env-file", str(path)))
+    values = dict(line.split("=", 1) for line in path.read_text().splitlines())
+    answer = requests.get(
+        f"{values['AZURE_POD_IDENTITY_AUTHORITY_HOST']}/metadata/identity/oauth2/token",
+        params={"api-version": "2018-02-01", "resource": "https://graph.microsoft.com"},
+        headers={"Metadata": "true"},
+        timeout=10,
+    )
+    bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    url = f"{found['url']}/v1.0/security/alerts_v2?$top=1"
+    assert requests.get(url, headers=bearer, verify=found["ca_path"], timeout=10).status_code == 200
