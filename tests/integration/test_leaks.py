@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -161,6 +162,13 @@ class World:
         locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock) + certificate.public_bytes(Encoding.PEM)
         packed = pkcs12.serialize_key_and_certificates(b"app", key, certificate, None, lock)
         return self.file("app.pfx", packed), self.file("app.pem", locked)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one, in place of pytest's: ansible-core makes sockets below TMPDIR, whose names end at 107 letters."""
+    with tempfile.TemporaryDirectory(prefix="wdatp_leaks_") as place:
+        yield Path(place)
 
 
 @pytest.fixture(scope="module")
