@@ -126,9 +126,6 @@ _PASSING = Meaning(
     is_passing=True,
 )
 
-# Refusals of a secret that a new one may have replaced in the meantime.
-STALE_SECRET = (7000215, 70002, 7000222)
-
 MEANINGS: dict[int, Meaning] = {
     7000215: _SECRET,
     70002: _SECRET,
@@ -208,6 +205,8 @@ MEANINGS: dict[int, Meaning] = {
     90033: _PASSING,
     90006: _PASSING,
 }
+# Refusals of a secret that a new one may have replaced in the meantime.
+STALE_SECRET = [code for code, found in MEANINGS.items() if found.kind in ("invalid_secret", "expired_secret")]
 _UNKNOWN = Meaning(
     "failed",
     "",

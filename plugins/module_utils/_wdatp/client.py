@@ -23,8 +23,6 @@ from .transport import EXCERPT, Reply, Transport, first_line, place
 # claims="..." of a WWW-Authenticate header: continuous access evaluation
 # (learn.microsoft.com/entra/identity-platform/claims-challenge).
 _CLAIMS = re.compile(r'claims="((?:[^"\\]|\\.)+)"')
-# What Microsoft's OData services answer where $top is too large (seen at github.com/wazuh/wazuh/issues/28070).
-_TOP_LIMIT = re.compile(r"limit of '?(\d+)'? for Top")
 
 
 class Client:
@@ -95,14 +93,13 @@ class Client:
         api_code, text = error_body(reply.body, self.redactor.text)
         said = f" ({api_code}: {text})" if api_code else f" ({text})" if text else ""
         kind, what, remedy = self._meaning(reply)
-        limit = _TOP_LIMIT.search(text) if reply.status == 400 else None
         return ApiError(
             f"{place(reply.url)} answered {reply.status}: {what}{said}.",
             remedy,
             code=f"api.{kind}",
             status=reply.status,
             api_code=api_code,
-            page_limit=int(limit[1]) if limit else 0,
+            page_limit=self.source.page_limit_in(text) if reply.status == 400 else 0,
         )
 
     def _meaning(self, reply: Reply) -> tuple[str, str, str]:

@@ -89,7 +89,8 @@ class Account:
 
     url: str
     app_id: str
-    webservice_id: str = "AIMWebService"
+    webservice_id: str
+    validate_certs: bool
     safe: str | None = None
     folder: str | None = None
     object: str | None = None
@@ -106,7 +107,6 @@ class Account:
     client_cert: str | None = None
     client_key: str | None = None
     ca_path: str | None = None
-    validate_certs: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -134,7 +134,8 @@ def _wire(value: Any) -> str:
 
 def account_of(values: Mapping[str, Any]) -> Account:
     """The account that these option values mean, None or "" where not given. OptionError where CCP can't be asked."""
-    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    defaults = {option.name: option.default for option in CYBERARK if option.default is not None}
+    given = {**defaults, **{name: value for name, value in values.items() if value is not None and value != ""}}
     _check_names_and_types(given)
     for name in ("url", "app_id"):
         if name not in given:
@@ -146,7 +147,7 @@ def account_of(values: Mapping[str, Any]) -> Account:
     if given.get("connection_timeout", 1) < 1:
         raise OptionError("cyberark: connection_timeout is too small.", "Give at least 1 second.")
     _check_files(given)
-    service = str(given.get("webservice_id", Account.webservice_id)).strip("/")
+    service = str(given["webservice_id"]).strip("/")
     if not service or re.search(r"[?#%\\]|/api/accounts$", service, re.IGNORECASE):
         raise _nonsense("webservice_id", service, "Write the web service's name alone, such as AIMWebService.")
     return Account(**{**given, "webservice_id": service, "url": _base(str(given["url"]), service)})
@@ -352,7 +353,8 @@ def _check_certificate(account: Account) -> None:
 
 
 def _answer_of(reply: Reply) -> _Answer:
-    """VaultError where it holds no account. A body is never quoted: it may hold the secret."""
+    """VaultError where it holds no account. A body may hold the secret: of one that is none of CCP's, no more is said
+    than what it is."""
     try:
         body = json.loads(reply.body.decode("utf-8-sig"))
     except (ValueError, RecursionError):

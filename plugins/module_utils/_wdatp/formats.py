@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FORMATS = ("raw", "envelope")
+# What an envelope's line begins with, and what stands before the alert.
+_ENVELOPE, _ALERT = b'{"wdatp": {', b'}, "alert": '
 
 
 class Outgoing(NamedTuple):
@@ -45,7 +47,7 @@ def _envelope(batch: Outgoing) -> bytes:
     found = []
     for number, (event_id, line) in enumerate(zip(batch.ids, batch.lines.split(b"\n"))):
         own = b'"event_id": %b, "sequence": %d' % (_text(event_id), batch.first_sequence + number)
-        found.append(b'{"wdatp": {%b, %b}, "alert": %b}\n' % (common, own, line))
+        found.append(b"%b%b, %b%b%b}\n" % (_ENVELOPE, common, own, _ALERT, line))
     return b"".join(found)
 
 
@@ -55,9 +57,6 @@ def _text(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return json.dumps(value).encode()
-
-
-_ENVELOPE, _ALERT = b'{"wdatp": {', b'}, "alert": '
 
 
 def alert_in(line: bytes) -> tuple[bytes, str | None, int]:

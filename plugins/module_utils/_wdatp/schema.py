@@ -1,7 +1,7 @@
 # Copyright (c) 2026 secops.defender contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of the store, and the way from each older schema to the present one.
+"""The tables of the store: those of its first version, and the steps to the present one, which a new store takes, too.
 
 What a table is for:
 
@@ -22,11 +22,11 @@ import sqlite3
 APPLICATION_ID = 0x77646174
 SCHEMA = 2
 
-_LATEST = """
+_FIRST = """
 CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE stream (
   id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, tenant TEXT NOT NULL, api TEXT NOT NULL,
-  lateness INTEGER NOT NULL DEFAULT 0, lateness_day INTEGER NOT NULL DEFAULT 0, pruned_day INTEGER NOT NULL DEFAULT 0,
+  lateness INTEGER NOT NULL DEFAULT 0, lateness_day INTEGER NOT NULL DEFAULT 0,
   UNIQUE (job, tenant, api));
 CREATE TABLE cursor (
   stream INTEGER NOT NULL REFERENCES stream, filter TEXT NOT NULL, value TEXT NOT NULL, ticks INTEGER NOT NULL,
@@ -36,27 +36,17 @@ CREATE TABLE quarantine (
   since TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (stream, filter, low)) WITHOUT ROWID;
 CREATE TABLE ledger (
   stream INTEGER NOT NULL, id INTEGER NOT NULL, version INTEGER NOT NULL, content INTEGER, day INTEGER NOT NULL,
-  written INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (stream, id, version)) WITHOUT ROWID;
+  PRIMARY KEY (stream, id, version)) WITHOUT ROWID;
 CREATE TABLE batch (
   id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL REFERENCES job, size INTEGER NOT NULL,
   received_at TEXT NOT NULL, first_sequence INTEGER NOT NULL, origin TEXT NOT NULL, ids TEXT NOT NULL,
-  lines BLOB NOT NULL, destination INTEGER);
+  lines BLOB NOT NULL);
 CREATE TABLE destination (
   id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES job, target TEXT NOT NULL, acked INTEGER NOT NULL,
   intent INTEGER, position INTEGER, device INTEGER, inode INTEGER,
-  "end" INTEGER NOT NULL DEFAULT -1, mtime INTEGER NOT NULL DEFAULT 0,
   UNIQUE (job, target));
 CREATE TABLE sequence (next INTEGER NOT NULL);
 INSERT INTO sequence VALUES (1);
-"""
-_SINCE_2 = """
-CREATE TABLE found (
-  destination INTEGER NOT NULL, mark INTEGER NOT NULL, day INTEGER NOT NULL,
-  PRIMARY KEY (destination, mark)) WITHOUT ROWID;
-CREATE TABLE part (
-  batch INTEGER PRIMARY KEY, stream INTEGER NOT NULL, destination INTEGER, size INTEGER NOT NULL,
-  first_line TEXT NOT NULL, sha256 TEXT NOT NULL, first_id TEXT NOT NULL, last_id TEXT NOT NULL);
-CREATE TABLE manifest (run INTEGER PRIMARY KEY, line BLOB NOT NULL, is_written INTEGER NOT NULL DEFAULT 0);
 """
 # From the schema of this number to the next one.
 _STEPS = {
@@ -66,24 +56,34 @@ ALTER TABLE ledger ADD COLUMN written INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE batch ADD COLUMN destination INTEGER;
 ALTER TABLE destination ADD COLUMN "end" INTEGER NOT NULL DEFAULT -1;
 ALTER TABLE destination ADD COLUMN mtime INTEGER NOT NULL DEFAULT 0;
-"""
-    + _SINCE_2,
+CREATE TABLE found (
+  destination INTEGER NOT NULL, mark INTEGER NOT NULL, day INTEGER NOT NULL,
+  PRIMARY KEY (destination, mark)) WITHOUT ROWID;
+CREATE TABLE part (
+  batch INTEGER PRIMARY KEY, stream INTEGER NOT NULL, destination INTEGER, size INTEGER NOT NULL,
+  first_line TEXT NOT NULL, sha256 TEXT NOT NULL, first_id TEXT NOT NULL, last_id TEXT NOT NULL);
+CREATE TABLE manifest (run INTEGER PRIMARY KEY, line BLOB NOT NULL, is_written INTEGER NOT NULL DEFAULT 0);
+""",
 }
 
 
 def create(db: sqlite3.Connection) -> None:
     """The tables of the present schema, all or nothing."""
-    _run(db, _LATEST + _SINCE_2, f"PRAGMA application_id={APPLICATION_ID};")
+    _run(db, f"PRAGMA application_id={APPLICATION_ID}; {_FIRST} {_steps_from(1)}")
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
     """From the schema `version` to the present one, all or nothing; nothing that was kept is lost on the way."""
-    _run(db, "".join(_STEPS[number] for number in range(version, SCHEMA)), "")
+    _run(db, _steps_from(version))
 
 
-def _run(db: sqlite3.Connection, script: str, more: str) -> None:
+def _steps_from(version: int) -> str:
+    return "".join(_STEPS[number] for number in range(version, SCHEMA))
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
     try:
-        db.executescript(f"BEGIN IMMEDIATE; {script} {more} PRAGMA user_version={SCHEMA}; COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={SCHEMA}; COMMIT;")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")

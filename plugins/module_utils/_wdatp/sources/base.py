@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,10 @@ class Source(ABC):
         """The time by which a crowded moment can be divided (ticks), None where the API has none."""
         return None
 
+    def page_limit_in(self, text: str) -> int:
+        """The most rows that the API would give, where the text of a refusal says that too many were asked for; 0."""
+        return 0
+
     # --- what came -------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -183,6 +188,8 @@ class ODataSource(Source):
 
     created_field: ClassVar[str]
     expand_field: ClassVar[str] = ""
+    # What is answered where $top is too large (seen at github.com/wazuh/wazuh/issues/28070).
+    _top_limit: ClassVar[re.Pattern[str]] = re.compile(r"limit of '?(\d+)'? for Top")
 
     def params(self, span: Span, top: int, skip: int = 0, extra: Sequence[str] = ()) -> Params:
         found = [("$filter", " and ".join(self._conditions(span, extra))), ("$top", str(top))]
@@ -218,6 +225,10 @@ class ODataSource(Source):
             return parse_time(str(json.loads(event.raw).get(self.created_field)))
         except ValueError:
             return None
+
+    def page_limit_in(self, text: str) -> int:
+        found = self._top_limit.search(text)
+        return int(found[1]) if found else 0
 
     def _expansion(self) -> Params:
         return [("$expand", self.expand_field)] if self.expand and self.expand_field else []

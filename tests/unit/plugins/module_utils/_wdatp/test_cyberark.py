@@ -218,7 +218,7 @@ def test_nonsense(options: dict[str, Any], says: str) -> None:
 
 def test_nothing_else_than_what_is_given_is_sent() -> None:
     assert account_of({**GOOD, "folder": "", "reason": None}) == Account(
-        "https://ccp.example", "wdatp", safe="Defender"
+        "https://ccp.example", "wdatp", "AIMWebService", True, safe="Defender"
     )
     assert account_of(GOOD).parameters() == [("AppID", "wdatp"), ("Safe", "Defender")]
 
