@@ -30,8 +30,7 @@ def addresses(mock: MockTenant) -> dict[str, str]:
 
 def identity(mock: MockTenant) -> dict[str, str]:
     """Who asks, and where, as options of any module."""
-    app = {"tenant_id": mock.tenant_id, "client_id": mock.client_id, "client_secret": mock.client_secret}
-    return {**app, **addresses(mock)}
+    return mock.options
 
 
 def environment(mock: MockTenant) -> dict[str, str]:

@@ -23,12 +23,7 @@ def check(run_playbook: PlaybookRunner, mock: MockTenant) -> Callable[..., TaskR
 
     def run(_env: dict[str, str] | None = None, _check: bool = False, **options: Any) -> TaskResult:
         known = {
-            "tenant_id": mock.tenant_id,
-            "client_id": mock.client_id,
-            "client_secret": mock.client_secret,
-            "api_url": mock.url,
-            "authority_url": mock.url,
-            "ca_path": mock.ca_path,
+            **mock.options,
         }
         given = {name: value for name, value in {**known, **options}.items() if value is not None}
         task = {"name": "Test", "secops.defender.wdatp_test_connectivity": given}

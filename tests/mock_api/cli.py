@@ -82,15 +82,8 @@ def _json(path: str, kind: type, name: str) -> Any:
 
 
 def _env_lines(tenant: MockTenant, imds: MockImds | None) -> str:
-    values = {
-        "WDATP_TENANT_ID": tenant.tenant_id,
-        "WDATP_CLIENT_ID": tenant.client_id,
-        "WDATP_CLIENT_SECRET": tenant.client_secret,
-        "WDATP_AUTHORITY_URL": tenant.url,
-        "WDATP_API_URL": tenant.url,
-        "WDATP_CA_PATH": tenant.ca_path,
-        **(imds.environment if imds else {}),
-    }
+    values = {f"WDATP_{name.upper()}": value for name, value in tenant.options.items()}
+    values.update(imds.environment if imds else {})
     return "".join(f"{name}={_quoted(text)}\n" for name, text in values.items())
 
 

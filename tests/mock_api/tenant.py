@@ -233,6 +233,12 @@ class MockTenant:
             "pid": os.getpid(),
         }
 
+    @property
+    def options(self) -> dict[str, str]:
+        """Who asks, and where, as options of the collection's modules."""
+        app = {"tenant_id": self.tenant_id, "client_id": self.client_id, "client_secret": self.client_secret}
+        return {**app, "authority_url": self.url, "api_url": self.url, "ca_path": self.ca_path}
+
     def token(self, kind: str = "graph", **claims: Any) -> str:
         """An access token without asking Entra ID.
 

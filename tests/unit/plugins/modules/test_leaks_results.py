@@ -27,12 +27,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 def options_for(tenant: MockTenant, directory: Path) -> dict[str, Any]:
     return {
-        "tenant_id": tenant.tenant_id,
-        "client_id": tenant.client_id,
-        "client_secret": tenant.client_secret,
-        "api_url": tenant.url,
-        "authority_url": tenant.url,
-        "ca_path": tenant.ca_path,
+        **tenant.options,
         "config_dir": str(directory / "etc"),
     }
 

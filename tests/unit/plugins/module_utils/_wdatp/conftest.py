@@ -67,12 +67,7 @@ def connection_to(tenant: MockTenant) -> Callable[..., Connection]:
 
     def connect(**options: Any) -> Connection:
         known = {
-            "tenant_id": tenant.tenant_id,
-            "client_id": tenant.client_id,
-            "client_secret": tenant.client_secret,
-            "api_url": tenant.url,
-            "authority_url": tenant.url,
-            "ca_path": tenant.ca_path,
+            **tenant.options,
         }
         return resolve_one({**known, **options}, {})
 

@@ -54,12 +54,7 @@ class Job:
         self.later = 0.0
         self.before: Callable[[int], None] = lambda number: None
         self.options: dict[str, Any] = {
-            "tenant_id": tenant.tenant_id,
-            "client_id": tenant.client_id,
-            "client_secret": tenant.client_secret,
-            "api_url": tenant.url,
-            "authority_url": tenant.url,
-            "ca_path": tenant.ca_path,
+            **tenant.options,
             "state_dir": str(self.state),
             "config_dir": str(directory / "etc"),
             "timeout": 10,

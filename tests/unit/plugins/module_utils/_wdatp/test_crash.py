@@ -192,10 +192,8 @@ def killed_pull(options: dict[str, Any], last: int, is_power_cut: bool) -> bool:
 
 
 def options_of(tenant: MockTenant, state: Path, api: str, **more: Any) -> dict[str, Any]:
-    identity = {"tenant_id": tenant.tenant_id, "client_id": tenant.client_id, "client_secret": tenant.client_secret}
-    addresses = {"api_url": tenant.url, "authority_url": tenant.url, "ca_path": tenant.ca_path}
     patience = {"timeout": 10, "retries": 2}
-    return {**identity, **addresses, **patience, "api": api, "page_size": 20, "state_dir": str(state), **more}
+    return {**tenant.options, **patience, "api": api, "page_size": 20, "state_dir": str(state), **more}
 
 
 def lines_of(path: Path) -> list[bytes]:

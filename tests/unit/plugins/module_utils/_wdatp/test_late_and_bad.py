@@ -26,12 +26,7 @@ def tenant(clean_environment: None) -> Iterator[MockTenant]:
 def pulled(tenant: MockTenant, tmp_path: Path) -> Pull:
     """pulled(api="mde_alerts", …) -> the result of one more pull; its warnings are in `said`."""
     known = {
-        "tenant_id": tenant.tenant_id,
-        "client_id": tenant.client_id,
-        "client_secret": tenant.client_secret,
-        "api_url": tenant.url,
-        "authority_url": tenant.url,
-        "ca_path": tenant.ca_path,
+        **tenant.options,
         "state_dir": str(tmp_path / "state"),
         "config_dir": str(tmp_path / "etc"),
         "retries": 1,
@@ -57,9 +52,7 @@ def test_check_mode_puts_nothing_aside(tenant: MockTenant, pulled: Pull, tmp_pat
     # The store exists now; a look at it changes nothing.
     before = sorted((path.name, path.read_bytes()) for path in (tmp_path / "state").iterdir())
     options = {"state_dir": str(tmp_path / "state"), "config_dir": str(tmp_path / "etc"), "retries": 1}
-    identity = {"tenant_id": tenant.tenant_id, "client_id": tenant.client_id, "client_secret": tenant.client_secret}
-    target = {"api_url": tenant.url, "authority_url": tenant.url, "ca_path": tenant.ca_path}
-    pull({**options, **identity, **target}, Context(check_mode=True))
+    pull({**options, **tenant.options}, Context(check_mode=True))
     assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "state").iterdir()) == before
 
 

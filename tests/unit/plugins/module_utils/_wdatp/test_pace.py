@@ -297,12 +297,7 @@ for _number in range(number):
 def test_two_processes_never_exceed_the_limit_together(tenant: MockTenant, runtime_dir: Path) -> None:
     """As with requests_per_minute, in a shorter minute."""
     options = {
-        "tenant_id": tenant.tenant_id,
-        "client_id": tenant.client_id,
-        "client_secret": tenant.client_secret,
-        "api_url": tenant.url,
-        "authority_url": tenant.url,
-        "ca_path": tenant.ca_path,
+        **tenant.options,
         "requests_per_minute": 120,
     }
     limit, each = Limit(20, 1.0), 25

@@ -35,12 +35,7 @@ def tenant(clean_environment: None) -> Iterator[MockTenant]:
 def pulled(tenant: MockTenant, tmp_path: Path) -> Pull:
     """pulled(reconcile="report", …) -> the result of one more pull; its warnings are in `said`."""
     known = {
-        "tenant_id": tenant.tenant_id,
-        "client_id": tenant.client_id,
-        "client_secret": tenant.client_secret,
-        "api_url": tenant.url,
-        "authority_url": tenant.url,
-        "ca_path": tenant.ca_path,
+        **tenant.options,
         "config_dir": str(tmp_path / "etc"),
         "retries": 1,
         "page_size": 25,

@@ -26,21 +26,17 @@ def pulled(tenant: MockTenant, tmp_path: Path) -> Pull:
     """pulled(token_cache=True, …) -> the report of a pull."""
 
     def run(check_mode: bool = False, **options: Any) -> PullReport:
-        identity = {
-            "tenant_id": tenant.tenant_id,
-            "client_id": tenant.client_id,
-            "client_secret": tenant.client_secret,
-        }
+        known = dict(tenant.options)
         if "credential" in options:
-            identity = {}
-        addresses = {"api_url": tenant.url, "authority_url": tenant.url, "ca_path": tenant.ca_path}
+            for name in ("tenant_id", "client_id", "client_secret"):
+                del known[name]
         places = {
             "state_dir": str(tmp_path / "state"),
             "config_dir": str(tmp_path / "etc"),
             "runtime_dir": str(tmp_path / "run"),
         }
         return pull(
-            {**identity, **addresses, **places, "retries": 1, "token_cache": True, **options},
+            {**known, **places, "retries": 1, "token_cache": True, **options},
             Context(check_mode=check_mode),
         )
 
