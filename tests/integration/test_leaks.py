@@ -9,7 +9,6 @@ tests/unit/plugins/module_utils/_wdatp/test_leaks_engine.py.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,40 +23,19 @@ from urllib.parse import quote
 
 import pytest
 from canaries import (
-    CERTIFICATE_PASSWORD,
-    CLIENT_SECRET,
     ENVIRONMENT_SECRET,
     FILE_SECRET,
     PROXY_PASSWORD,
-    STORED_SECRET,
     WRONG_SECRET,
     Hunt,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-    pkcs12,
-)
+from canary_tenant import SECRETS, config, locked_certificates, spied
 from harness import PlaybookRunner, Result
-from mock_api import MockTenant, TenantConfig
-from mock_api.assertions import Assertions
+from mock_api import MockTenant
 from mock_api.proxy import MockProxy
-from mock_api.tokens import Tokens
 from pulls import CREDENTIAL, LOOKUP, PULL
 
 TEST, INFO = "secops.defender.wdatp_test_connectivity", "secops.defender.wdatp_credential_info"
-SECRETS = {
-    "client secret": CLIENT_SECRET,
-    "environment's secret": ENVIRONMENT_SECRET,
-    "secret in a file": FILE_SECRET,
-    "stored secret": STORED_SECRET,
-    "wrong secret": WRONG_SECRET,
-    "certificate password": CERTIFICATE_PASSWORD,
-    "proxy password": PROXY_PASSWORD,
-}
 NOBODY = "00000000-1111-2222-3333-444444444444"
 # What the user's own environment may hold: it is passed on to whatever runs in it.
 OWN_VARIABLES = {"WDATP_CLIENT_SECRET", "HTTPS_PROXY"}
@@ -142,11 +120,7 @@ class World:
         self.proxy = stack.enter_context(MockProxy("carl", PROXY_PASSWORD, route_to=self.tenant.url))
 
     def mock(self, *faults: dict[str, Any], **knobs: Any) -> MockTenant:
-        good = [ENVIRONMENT_SECRET, FILE_SECRET, STORED_SECRET]
-        config = TenantConfig(
-            alerts=12, span="10h", client_secret=CLIENT_SECRET, secrets=good, faults=list(faults), **knobs
-        )
-        return self.stack.enter_context(MockTenant(config))
+        return self.stack.enter_context(MockTenant(config(faults=list(faults), **knobs)))
 
     def file(self, name: str, content: bytes) -> str:
         path = self.directory / name
@@ -156,11 +130,7 @@ class World:
 
     def certificates(self) -> tuple[str, str]:
         """The app registration's certificate with its key, as PFX and as PEM, both locked."""
-        pem = Path(self.tenant.client_certificate_path).read_bytes()
-        key: Any = load_pem_private_key(pem, None)
-        certificate, lock = x509.load_pem_x509_certificate(pem), BestAvailableEncryption(CERTIFICATE_PASSWORD.encode())
-        locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock) + certificate.public_bytes(Encoding.PEM)
-        packed = pkcs12.serialize_key_and_certificates(b"app", key, certificate, None, lock)
+        packed, locked = locked_certificates(self.tenant)
         return self.file("app.pfx", packed), self.file("app.pem", locked)
 
 
@@ -178,20 +148,7 @@ def hunt() -> Hunt:
 
 @pytest.fixture(scope="module")
 def world(hunt: Hunt, tmp_path_factory: pytest.TempPathFactory, collections_path: str) -> Iterator[World]:
-    issue, check = Tokens.issue, Assertions.check
-
-    def issued(self: Tokens, *args: Any, **named: Any) -> str:
-        token = issue(self, *args, **named)
-        hunt.add("access token", token)
-        return token
-
-    def checked(self: Assertions, assertion: str, *args: Any) -> None:
-        hunt.add("assertion", assertion)
-        check(self, assertion, *args)
-
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(Tokens, "issue", issued)
-        patch.setattr(Assertions, "check", checked)
+    with spied(hunt), ExitStack() as stack:
         yield World(stack, hunt, tmp_path_factory.mktemp("world"), collections_path)
 
 
@@ -440,7 +397,6 @@ def test_bug_of_a_library_shows_no_secret(world: World, tmp_path: Path) -> None:
     assert left.hunt.in_files(*kept)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ansible_runner") is None, reason="needs ansible-runner")
 def test_artifacts_of_ansible_runner_hold_no_secret(world: World, tmp_path: Path) -> None:
     import ansible_runner
 

@@ -45,30 +45,12 @@ from canaries import (
     WRONG_SECRET,
     Hunt,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-    pkcs12,
-)
-from mock_api import MockProxy, MockTenant, TenantConfig
-from mock_api.assertions import Assertions
+from canary_tenant import SECRETS, config, locked_certificates, spied
+from mock_api import MockProxy, MockTenant
 from mock_api.faults import Fault
 from mock_api.imds import MockImds
 from mock_api.messages import Request, Response
-from mock_api.tokens import Tokens
 
-SECRETS = {
-    "client secret": CLIENT_SECRET,
-    "environment's secret": ENVIRONMENT_SECRET,
-    "secret in a file": FILE_SECRET,
-    "stored secret": STORED_SECRET,
-    "wrong secret": WRONG_SECRET,
-    "certificate password": CERTIFICATE_PASSWORD,
-    "proxy password": PROXY_PASSWORD,
-}
 NOBODY = "00000000-1111-2222-3333-444444444444"
 
 
@@ -80,26 +62,10 @@ def hunt() -> Hunt:
 @pytest.fixture(scope="module")
 def spied_tenant(hunt: Hunt) -> Iterator[MockTenant]:
     """A mock tenant whose tokens and clients' assertions are hunted for as well."""
-    issue, check = Tokens.issue, Assertions.check
-
-    def issued(self: Tokens, *args: Any, **named: Any) -> str:
-        token = issue(self, *args, **named)
-        hunt.add("access token", token)
-        return token
-
-    def checked(self: Assertions, assertion: str, *args: Any) -> None:
-        hunt.add("assertion", assertion)
-        check(self, assertion, *args)
-
-    good = [ENVIRONMENT_SECRET, FILE_SECRET, STORED_SECRET]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tokens, "issue", issued)
-        patch.setattr(Assertions, "check", checked)
-        config = TenantConfig(alerts=12, span="10h", client_secret=CLIENT_SECRET, secrets=good, ccp={})
-        with MockTenant(config) as tenant:
-            hunt.add("workload's token", Path(tenant.federated_token_file).read_text())
-            hunt.add("private key", _key_body(Path(tenant.client_certificate_path)))
-            yield tenant
+    with spied(hunt), MockTenant(config(ccp={})) as tenant:
+        hunt.add("workload's token", Path(tenant.federated_token_file).read_text())
+        hunt.add("private key", _key_body(Path(tenant.client_certificate_path)))
+        yield tenant
 
 
 def _key_body(path: Path) -> str:
@@ -260,20 +226,11 @@ def by_credential_of_the_unit(scene: Scene) -> dict[str, Any]:
 
 
 def by_pfx(scene: Scene) -> dict[str, Any]:
-    pem = Path(scene.tenant.client_certificate_path).read_bytes()
-    key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
-    lock = BestAvailableEncryption(CERTIFICATE_PASSWORD.encode())
-    content = pkcs12.serialize_key_and_certificates(b"app", key, certificate, None, lock)  # type: ignore[arg-type]
-    return _certificate(_file(scene, "app.pfx", content))
+    return _certificate(_file(scene, "app.pfx", locked_certificates(scene.tenant)[0]))
 
 
 def by_pem(scene: Scene) -> dict[str, Any]:
-    pem = Path(scene.tenant.client_certificate_path).read_bytes()
-    lock = BestAvailableEncryption(CERTIFICATE_PASSWORD.encode())
-    key = load_pem_private_key(pem, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
-    return _certificate(
-        _file(scene, "app.pem", key + x509.load_pem_x509_certificate(pem).public_bytes(Encoding.PEM))
-    )  # fmt: skip
+    return _certificate(_file(scene, "app.pem", locked_certificates(scene.tenant)[1]))
 
 
 def _certificate(path: str) -> dict[str, Any]:
