@@ -25,6 +25,7 @@ from .times import format_time, now_ticks
 
 NAME = "manifest.jsonl"
 _MODE = 0o640
+_BLOCK = 1 << 16
 
 
 def piece_of(lines: bytes) -> tuple[str, str]:
@@ -43,7 +44,7 @@ class Manifest:
     @property
     def runs(self) -> int:
         """How many runs there were."""
-        return max((run for run, _line, _is_written in self._store.entries()), default=0)
+        return self._newest()[0]
 
     def settle(self) -> None:
         """Finishes what an earlier run has begun: pieces without an entry, entries that the file lacks. OSError."""
@@ -58,14 +59,22 @@ class Manifest:
         return {"path": self.path, "run": run, "sha256": hashlib.sha256(line).hexdigest()}
 
     def _commit(self, job: int, entry: Mapping[str, Any]) -> tuple[int, bytes]:
-        known = self._store.entries()
-        run, last = (known[-1][0] + 1, known[-1][1]) if known else (1, b"")
+        newest, last = self._newest()
+        run = newest + 1
         head = {"run": run, "at": format_time(now_ticks()), "destinations": self._store.targets(job)}
         whole = {**head, **entry, "previous": _name_of(last)}
         line = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
         with self._store.transaction():
             self._store.add_entry(run, job, line)
         return run, line
+
+    def _newest(self) -> tuple[int, bytes]:
+        """The newest entry, (run, line): the store's; the file's where the store is from a backup, or a new one."""
+        known = self._store.entries()
+        run, line = (known[-1][0], known[-1][1]) if known else (0, b"")
+        last = _last_line(self.path)
+        there = _run_of(last)
+        return (there, last) if there > run else (run, line)
 
     def _write(self) -> None:
         for run, line, is_written in self._store.entries():
@@ -78,6 +87,30 @@ class Manifest:
 def _name_of(line: bytes) -> str | None:
     """What a line is called in the one behind it; the very first has none before it."""
     return hashlib.sha256(line).hexdigest() if line else None
+
+
+def _last_line(path: str) -> bytes:
+    """The last whole line of a file; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            text, size = b"", _BLOCK
+            while text.count(b"\n") < 2 and len(text) < end:
+                file.seek(max(0, end - size))
+                text, size = file.read(min(size, end)), size * 2
+    except OSError:
+        # Missing, or unreadable: whoever writes to it next says so.
+        return b""
+    lines = text[: text.rfind(b"\n") + 1].splitlines(keepends=True)
+    return lines[-1] if lines else b""
+
+
+def _run_of(line: bytes) -> int:
+    """The number of the run that a line is of; 0 where it is no entry."""
+    try:
+        return int(json.loads(line)["run"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _append(path: str, line: bytes) -> None:

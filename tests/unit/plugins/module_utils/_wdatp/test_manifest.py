@@ -127,6 +127,36 @@ def test_store_keeps_only_the_newest_lines(store: Store) -> None:
     assert [run for run, _line, _written in store.entries()] == [4]
 
 
+@pytest.mark.parametrize("size", [1, 7, 40, 10_000])
+def test_chain_goes_on_where_the_store_is_from_a_backup_or_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The file knows more than the store then: runs are not numbered twice, and the chain does not break."""
+    # Lines of any length are found, in however many looks.
+    monkeypatch.setattr(manifest_module, "_BLOCK", size)
+    with Store(str(tmp_path)) as store:
+        write(store, 2)
+    backup = (tmp_path / "state.db").read_bytes()
+    with Store(str(tmp_path)) as store:
+        write(store, 2)
+    for content in (backup, None):
+        (tmp_path / "state.db").unlink()
+        if content:
+            (tmp_path / "state.db").write_bytes(content)
+        with Store(str(tmp_path)) as store:
+            write(store, 1)
+            assert problems(store, tmp_path) == []
+    assert [json.loads(line)["run"] for line in lines_of(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_end_that_was_cut_off_is_no_backup(store: Store, tmp_path: Path) -> None:
+    """The store knows more than the file: it goes on from there, and the gap shows."""
+    write(store, 3)
+    (tmp_path / "manifest.jsonl").write_bytes(b"".join(lines_of(tmp_path)[:-1]))
+    write(store, 1)
+    assert problems(store, tmp_path) == ["before run 4, an entry of the manifest was changed or removed"]
+
+
 # --- crashes -------------------------------------------------------------------------------------------------------
 
 

@@ -229,6 +229,7 @@ def test_state_from_a_backup_neither_loses_nor_repeats(tenant: MockTenant, pulle
     assert set(before) <= set(after)
     assert set(truth(tenant)) <= set(after)
     assert pulled()["written"] == 0
+    assert pulled(reconcile="report")["manifest"]["problems"] == []
 
 
 def test_backup_of_two_apis_in_one_file(tenant: MockTenant, pulled: Pull, tmp_path: Path) -> None:
