@@ -494,8 +494,7 @@ class _Stream:
         with store.transaction():
             store.remember(self.number, entries, self.today)
             batches = [
-                self._put([verdict.event for verdict, where in zip(verdicts, targets) if takes(where)], destination)
-                for destination, takes in self._receivers(targets)
+                self._put(events, destination) for destination, events in self._shipments(verdicts, targets) if events
             ]
             if cursor is not None:
                 store.set_cursor(self.number, self.filter_key, cursor)
@@ -505,19 +504,18 @@ class _Stream:
         self.run.holdings.shipped(verdicts, targets)
         self._deliver(batches, sum(where != NOWHERE for where in targets))
 
-    def _receivers(self, targets: list[Targets]) -> list[tuple[int | None, Callable[[Targets], bool]]]:
-        """For each batch that is needed: the destination that it is for (None: all), and what goes into it."""
+    def _shipments(self, verdicts: list[Verdict], targets: list[Targets]) -> list[tuple[int | None, list[Event]]]:
+        """(destination, events): one for all destinations (None), or one for each where they lack different events."""
+        sent = [(verdict.event, where) for verdict, where in zip(verdicts, targets)]
         if all(where in (None, NOWHERE) for where in targets):
-            return [(None, lambda where: where is None)] if None in targets else []
-        found: list[tuple[int | None, Callable[[Targets], bool]]] = []
-        for number, item in enumerate(self.run.outbox.deliveries):
-            found.append((item.id, lambda where, number=number: where is None or number in where))  # type: ignore[misc]
-        return found
+            return [(None, [event for event, where in sent if where is None])]
+        return [
+            (item.id, [event for event, where in sent if where is None or number in where])
+            for number, item in enumerate(self.run.outbox.deliveries)
+        ]
 
-    def _put(self, events: list[Event], destination: int | None) -> tuple[Outgoing, int | None] | None:
+    def _put(self, events: list[Event], destination: int | None) -> tuple[Outgoing, int | None]:
         """Events into the outbox, for one destination or for all. Inside a transaction."""
-        if not events:
-            return None
         store = self.run.store
         lines = b"\n".join([*(one_line(event.raw) for event in events), b""])
         ids = [event.id for event in events]
@@ -526,11 +524,11 @@ class _Stream:
         self.run.outbox.intend(batch.id, destination)
         return batch, destination
 
-    def _deliver(self, batches: Sequence[tuple[Outgoing, int | None] | None], events: int) -> None:
-        outbox, made = self.run.outbox, [item for item in batches if item is not None]
-        for batch, _destination in made:
+    def _deliver(self, batches: Sequence[tuple[Outgoing, int | None]], events: int) -> None:
+        outbox = self.run.outbox
+        for batch, _destination in batches:
             outbox.deliver(batch)
-        if all(outbox.has_all(batch.id, destination) for batch, destination in made):
+        if all(outbox.has_all(batch.id, destination) for batch, destination in batches):
             self.report.written += events
             if self.report.reconciled is not None:
                 self.report.reconciled.filled += events

@@ -194,11 +194,10 @@ def _read(text: bytes, now: float) -> tuple[bytes, Content]:
     head, _line_end, body = text.partition(b"\n")
     version, _space, written = head.partition(b" ")
     try:
-        if version == _FORMAT and float(written) <= now:
-            return body, json.loads(body)
+        content: Content = json.loads(body) if version == _FORMAT and float(written) <= now else {}
     except ValueError:
-        pass
-    return b"{}", {}
+        content = {}
+    return (body, content) if content else (b"{}", {})
 
 
 def _lock(descriptor: int) -> None:
