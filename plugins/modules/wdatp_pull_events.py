@@ -36,6 +36,13 @@ attributes:
     details:
       - A second run writes only what has come in the meantime.
 options:
+  job:
+    description:
+      - The name of a job that M(secops.defender.wdatp_pull_job) has defined on this host. Its definition says what is
+        pulled and where it goes; only O(since), O(until), O(reconcile), O(return_events), O(fail_on_error),
+        O(config_dir) and O(state_dir) may be given with it.
+      - The run is one of the job, with its cursors, its ledger and its outbox.
+    type: str
   since:
     description:
       - Fetch from this time on, whatever the cursor says. An RFC 3339 time, or how far back from now, such as V(4h).
@@ -136,6 +143,12 @@ options:
       - 'no'
       - report
       - fill
+  max_parallel:
+    description:
+      - How many tenants are asked at the same time. Those that take long, because they are slow or ask to be left alone
+        for a while, don't count.
+    type: int
+    default: 8
   destinations:
     description:
       - Where the events go. One file, C(events.jsonl) in O(state_dir), where nothing is given.

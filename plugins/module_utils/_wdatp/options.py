@@ -95,10 +95,8 @@ DESTINATION = (
     Option("format", choices=("raw", "envelope"), default="raw"),
 )
 
-PULL = (
-    STATE_DIR,
-    Option("since"),
-    Option("until"),
+# What is pulled and how it is written: of a pull, and of a job's definition.
+WHAT = (
     Option("initial_lookback", default="1d"),
     Option("overlap", default="auto"),
     Option("page_size", type="int"),
@@ -110,11 +108,19 @@ PULL = (
     Option("max_seconds", type="int"),
     # bytes of alert text
     Option("max_bytes", type="int"),
+    # tenants that are asked at the same time
+    Option("max_parallel", type="int", default=8),
+    Option("destinations", type="list", elements="dict", options=DESTINATION),
+)
+# What one run may say on its own, also that of a job.
+WINDOW = (
+    Option("since"),
+    Option("until"),
     Option("return_events", type="int", default=0),
     Option("reconcile", choices=("no", "report", "fill"), default="no"),
     Option("fail_on_error", type="bool", default=True),
-    Option("destinations", type="list", elements="dict", options=DESTINATION),
 )
+PULL = (Option("job"), STATE_DIR, *WINDOW, *WHAT)
 
 # An account in CyberArk, and how its Central Credential Provider (CCP) is asked for it.
 CYBERARK = (
@@ -180,4 +186,54 @@ LOOKUP = (
     Option("limit", type="int", default=100),
     # bytes of alert text
     Option("max_bytes", type="int", default=10_000_000),
+)
+
+JOB_NAME = "default"
+JOB = (
+    Option("name", default=JOB_NAME),
+    Option("state", choices=("present", "absent"), default="present"),
+    # Whose alerts: all that are stored, where nothing is given.
+    Option("credentials", type="list", elements="str"),
+    Option("organizations", type="list", elements="str"),
+    Option("apis", type="list", elements="str", choices=APIS),
+    Option("interval", default="5m"),
+    Option("enabled", type="bool", default=True),
+    *WHAT,
+    # An event of its own after each run, for a SIEM that watches for silence.
+    Option("heartbeat", type="bool", default=False),
+    # A file for Prometheus' node exporter.
+    Option("metrics_path", type="path"),
+    # Where tenants are spread over several collectors: the names of all, and of this one.
+    Option("collectors", type="list", elements="str"),
+    Option("collector"),
+    *PATIENCE,
+    *PACE,
+    CONFIG_DIR,
+    STATE_DIR,
+)
+
+JOB_INFO = (Option("name"), CONFIG_DIR, STATE_DIR)
+
+REPORT = (
+    # Here it is a list.
+    *(option for option in CONNECTION if option.name != "organization"),
+    STATE_DIR,
+    Option("source", choices=("store", "api"), default="store"),
+    Option("since", default="15m"),
+    Option("until"),
+    Option("severity", type="list", elements="str"),
+    Option("status", type="list", elements="str"),
+    Option("organization", type="list", elements="str"),
+    Option("format", choices=("table", "json", "html"), default="table"),
+    Option("dest", type="path"),
+    Option("limit", type="int", default=1000),
+)
+
+# The program on a collector, which is made of this very package.
+PROGRAM = (
+    Option("path", type="path", default="/usr/local/bin/wdatp"),
+    Option("state", choices=("present", "absent"), default="present"),
+    # The Python that it runs with, and that finds its libraries.
+    Option("python", type="path"),
+    Option("allow_downgrade", type="bool", default=False),
 )

@@ -11,6 +11,8 @@ What a table is for:
 * batch: the outbox; `destination`: for this one only, null: for all of the job
 * destination: how far each is; `end`, `mtime`: how the store left the file
 * found: events that a file holds although the store does not know of them
+* shown: a few columns of each event that was written, for the report; of some days only
+* health: how each stream fared last; run: how the last run of each job did
 * part, manifest: what was committed since the last entry of the manifest, and its newest entries
 """
 
@@ -20,7 +22,7 @@ import sqlite3
 
 # "wdat"; tells this file from any other SQLite database.
 APPLICATION_ID = 0x77646174
-SCHEMA = 2
+SCHEMA = 3
 
 _FIRST = """
 CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -63,6 +65,22 @@ CREATE TABLE part (
   batch INTEGER PRIMARY KEY, stream INTEGER NOT NULL, destination INTEGER, size INTEGER NOT NULL,
   first_line TEXT NOT NULL, sha256 TEXT NOT NULL, first_id TEXT NOT NULL, last_id TEXT NOT NULL);
 CREATE TABLE manifest (run INTEGER PRIMARY KEY, line BLOB NOT NULL, is_written INTEGER NOT NULL DEFAULT 0);
+""",
+    2: """
+CREATE TABLE shown (
+  number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, organization TEXT, time INTEGER NOT NULL,
+  received INTEGER NOT NULL, id TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, status TEXT NOT NULL,
+  machine TEXT NOT NULL, user TEXT NOT NULL);
+CREATE INDEX shown_time ON shown (time);
+CREATE TABLE health (
+  job INTEGER NOT NULL, tenant TEXT NOT NULL, api TEXT NOT NULL, credential TEXT NOT NULL, organization TEXT,
+  stream INTEGER,
+  attempted INTEGER NOT NULL, succeeded INTEGER, reached INTEGER, skew INTEGER NOT NULL DEFAULT 0,
+  quarantined INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, retry_at INTEGER,
+  code TEXT, message TEXT, remedy TEXT, since INTEGER, secret_ends INTEGER,
+  PRIMARY KEY (job, tenant, api, credential)) WITHOUT ROWID;
+CREATE TABLE run (
+  job INTEGER PRIMARY KEY, began INTEGER NOT NULL, ended INTEGER, complete INTEGER, figures TEXT);
 """,
 }
 
