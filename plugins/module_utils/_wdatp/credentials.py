@@ -20,7 +20,6 @@ import errno
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from .cyberark import Account, CcpSecret, account_of
 from .errors import CredentialError, OptionError
+from .files import make_directory, mode_of, put_in_place, remove_file
 from .sealing import seal, unseal
 from .secrets import EnvironmentSecret, FileSecret, SecretSource
 
@@ -43,9 +43,14 @@ _DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
 
 
+def is_name(text: str) -> bool:
+    """Whether a credential or a job can be called that."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(text: str, option: str = "name") -> str:
     """The name of a stored credential becomes a file name. OptionError where it can't."""
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise OptionError(
             f"{option}: {text!r} can't be a credential's name.",
             "Use letters, digits, dots, hyphens and underscores, at most 64; begin and end with a letter or digit.",
@@ -382,7 +387,7 @@ class CredentialStore:
         except OSError as error:
             raise _denied(self._definitions, error, "read") from error
         stems = (entry[: -len(".json")] for entry in entries if entry.endswith(".json"))
-        return sorted(stem for stem in stems if _NAME.fullmatch(stem))
+        return sorted(stem for stem in stems if is_name(stem))
 
     def all(self) -> list[Credential]:
         loaded = (self.get(name) for name in self.names())
@@ -404,8 +409,8 @@ class CredentialStore:
     def is_private(self, name: str) -> bool:
         """Whether nobody but their owner can read the secrets; True where there are none."""
         path = self.secrets_path(name)
-        modes = [_mode(file) for file in (path, _sealed(path)) if os.path.exists(file)]
-        return not modes or not (_mode(self._secrets) | max(modes)) & 0o077
+        modes = [mode_of(file) for file in (path, _sealed(path)) if os.path.exists(file)]
+        return not modes or not (mode_of(self._secrets) | max(modes)) & 0o077
 
     # --- writing
 
@@ -416,18 +421,18 @@ class CredentialStore:
         # Before anything is touched: this host may not be able to.
         sealed = seal(os.path.basename(path), text) if secrets and storage == SYSTEMD_CREDS else None
         with _writing(self.config_dir):
-            _make_directory(self.config_dir, 0o750)
-            _make_directory(self._definitions, 0o750)
+            make_directory(self.config_dir, 0o750)
+            make_directory(self._definitions, 0o750)
             # A definition never speaks of secrets that are not there yet.
             if secrets:
-                _make_directory(self._secrets, 0o700, enforce=True)
-                _write(*((path, text) if sealed is None else (_sealed(path), sealed)), 0o600)
-            _write(self.definition_path(credential.name), _format(credential), 0o640)
+                make_directory(self._secrets, 0o700, enforce=True)
+                put_in_place(*((path, text) if sealed is None else (_sealed(path), sealed)), 0o600)
+            put_in_place(self.definition_path(credential.name), _format(credential), 0o640)
             # The sealed one is read first: it goes last where the plain one is new.
             if not secrets or sealed is not None:
-                _remove(path)
+                remove_file(path)
             if not secrets or sealed is None:
-                _remove(_sealed(path))
+                remove_file(_sealed(path))
 
     def belongs_to_root(self) -> bool:
         """Whether what is stored here is root's; in a directory of somebody else, that one has to be able to use it."""
@@ -448,9 +453,9 @@ class CredentialStore:
     def remove(self, name: str) -> None:
         """Remove all that is stored under this name."""
         with _writing(self.config_dir):
-            _remove(self.definition_path(name))
-            _remove(self.secrets_path(name))
-            _remove(_sealed(self.secrets_path(name)))
+            remove_file(self.definition_path(name))
+            remove_file(self.secrets_path(name))
+            remove_file(_sealed(self.secrets_path(name)))
 
     def has_traces(self, name: str) -> bool:
         """Whether anything, also something broken, is stored under this name."""
@@ -550,71 +555,3 @@ def _writing(directory: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise _denied(str(error.filename or directory), error, "written") from error
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.stat(path).st_mode & 0o777
-    except OSError:
-        return 0
-
-
-def _make_directory(path: str, mode: int, enforce: bool = False) -> None:
-    """Make a directory of this mode; one that is there already keeps its own, unless `enforce` tightens it."""
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.mkdir(path, mode)
-    except FileExistsError:
-        if not enforce or not _mode(path) & ~mode:
-            return
-        os.chmod(path, mode)
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        _give_to_owner_of(os.path.dirname(path), descriptor)
-        # The process's umask may have taken away bits.
-        os.fchmod(descriptor, mode)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    """Put a file in place as a whole; at no moment can anybody read it who may not read it in the end."""
-    directory = os.path.dirname(path)
-    # mkstemp makes files of mode 0600, and never opens one that is there.
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=directory)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            _give_to_owner_of(directory, descriptor)
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    _sync(directory)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    _sync(os.path.dirname(path))
-
-
-def _give_to_owner_of(directory: str, descriptor: int) -> None:
-    if os.geteuid() == 0:
-        owner = os.stat(directory)
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _sync(directory: str) -> None:
-    """Make a rename or removal durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

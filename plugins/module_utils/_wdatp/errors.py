@@ -114,6 +114,12 @@ class ApiError(WdatpError):
         self.page_limit = page_limit
 
 
+class JobError(WdatpError):
+    """A pull job that is missing, unreadable or impossible."""
+
+    default_code = "job.invalid"
+
+
 class StoreError(WdatpError):
     """The state on this host: locked, corrupt, too new, not writable, no space."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from .destinations.file import sync_directory
+from .files import open_or_create, sync_directory
 from .store import Piece, Store
 from .times import format_time, now_ticks
 
@@ -115,12 +115,12 @@ def _run_of(line: bytes) -> int:
 
 def _append(path: str, line: bytes) -> None:
     """The line at the end of the file, once: after a crash it, or a part of it, may be there. OSError."""
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    handle = open_or_create(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, _MODE)
     try:
         size = os.fstat(handle).st_size
         if not size:
             # The entry of a new file in its directory has to survive a power cut as well.
-            sync_directory(path)
+            sync_directory(os.path.dirname(path))
         start = max(0, size - len(line))
         end = os.pread(handle, len(line), start)
         if end != line:

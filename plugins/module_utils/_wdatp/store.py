@@ -15,13 +15,15 @@ import hashlib
 import json
 import os
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import StoreError
+from .files import make_directory, open_or_create
 from .formats import Outgoing
 from .page import CONTENT, Event
 from .schema import APPLICATION_ID, SCHEMA, create, migrate
@@ -181,15 +183,21 @@ class Store:
     `rebuild`: a store that is corrupt is put aside under another name, which `set_aside` tells, and a new one made.
     """
 
-    def __init__(self, state_dir: str, read_only: bool = False, rebuild: bool = False) -> None:
+    def __init__(
+        self, state_dir: str, read_only: bool = False, rebuild: bool = False, files_below: str | None = None
+    ) -> None:
+        """`files_below`: the directory in which files go by their names, where that is not the store's own."""
         self.directory = os.path.abspath(state_dir)
+        self._files_below = os.path.abspath(files_below or state_dir)
         self.path = os.path.join(state_dir, "state.db")
         self.read_only = read_only
         self.set_aside: str | None = None
         self._lock = -1
+        # Streams that are pulled at the same time use one connection, one after the other.
+        self.guard = threading.RLock()
         with _explained(self.path):
             if not read_only:
-                os.makedirs(state_dir, mode=0o750, exist_ok=True)
+                _make_directories(self.directory)
                 self._lock = _take_lock(os.path.join(state_dir, "lock"))
             try:
                 if rebuild and not read_only and self._is_corrupt():
@@ -203,8 +211,8 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         if not self.read_only:
             # Created before SQLite does, so that nobody else can read it for a moment.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            return sqlite3.connect(self.path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+            os.close(open_or_create(self.path, os.O_RDWR | os.O_CLOEXEC, 0o640))
+            return _open(self.path)
         if not os.path.exists(self.path):
             return _nothing()
         # A log that a killed run left is read, and left for the next run. Where there is none, SQLite makes one beside
@@ -214,7 +222,7 @@ class Store:
         if mode == "rw" and not os.access(os.path.dirname(self.path), os.W_OK):
             mode = "ro&immutable=1"
         place = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        db = sqlite3.connect(f"file:{place}?mode={mode}", uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+        db = _open(f"file:{place}?mode={mode}", uri=True)
         db.execute("PRAGMA query_only=1")
         return db
 
@@ -293,9 +301,14 @@ class Store:
         self.close()
 
     @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self.guard, _explained(self.path):
+            yield
+
+    @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing. StoreError where it is nothing."""
-        with _explained(self.path):
+        with self._reading():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -307,6 +320,15 @@ class Store:
 
     # --- jobs, streams, cursors ------------------------------------------------------------------------------------
 
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query finds, for the rooms that have tables of their own (journal.py, health.py). StoreError."""
+        with self._reading():
+            return self._db.execute(query, values).fetchall()
+
+    def change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """A statement for each of these rows. Inside a transaction."""
+        self._db.executemany(statement, rows)
+
     def job(self, name: str) -> int:
         """The number of a job: what belongs together and has its own cursors, ledger and outbox."""
         return self._number("SELECT id FROM job WHERE name=?", "INSERT INTO job (name) VALUES (?)", name)
@@ -317,7 +339,7 @@ class Store:
         So a job stays itself, with its cursors and its ledger, when a destination is added or taken away.
         """
         for target in map(self.name_of, targets):
-            with _explained(self.path):
+            with self._reading():
                 row = self._db.execute("SELECT job FROM destination WHERE target=? ORDER BY id", (target,)).fetchone()
             if row is not None:
                 return int(row[0])
@@ -334,7 +356,7 @@ class Store:
 
     def targets(self, job: int) -> list[str]:
         """The destinations of a job, as the store names them."""
-        with _explained(self.path):
+        with self._reading():
             return [
                 row[0] for row in self._db.execute("SELECT target FROM destination WHERE job=? ORDER BY id", (job,))
             ]
@@ -345,12 +367,13 @@ class Store:
             "SELECT job FROM destination AS d WHERE target=? AND job<>? AND EXISTS (SELECT 1 FROM batch"
             " WHERE batch.job=d.job AND batch.id>d.acked AND coalesce(batch.destination, d.id)=d.id) ORDER BY id"
         )
-        with _explained(self.path):
+        with self._reading():
             return [row[0] for row in self._db.execute(query, (self.name_of(target), job))]
 
     def name_of(self, target: str) -> str:
         """A file inside the state directory goes by its name there: the directory may be moved or restored."""
-        return os.path.relpath(target, self.directory) if target.startswith(self.directory + os.sep) else target
+        below = self._files_below
+        return os.path.relpath(target, below) if target.startswith(below + os.sep) else target
 
     def stream(self, job: int, tenant_id: str, api: str) -> int:
         """The number of one tenant and one API of a job."""
@@ -364,14 +387,14 @@ class Store:
 
     def _number(self, select: str, insert: str, *values: object) -> int:
         """The id of a row, which is made where it is missing; -1 where nothing may be made."""
-        with _explained(self.path):
+        with self._reading():
             row = self._db.execute(select, values).fetchone()
             if row is not None:
                 return int(row[0])
             return -1 if self.read_only else int(self._db.execute(insert, values).lastrowid or 0)
 
     def cursor(self, stream: int, filter_key: str) -> Cursor | None:
-        with _explained(self.path):
+        with self._reading():
             row = self._db.execute(
                 "SELECT value, ticks FROM cursor WHERE stream=? AND filter=?", (stream, filter_key)
             ).fetchone()
@@ -386,7 +409,7 @@ class Store:
     def lateness(self, stream: int, day: int) -> int:
         """How late (ticks) events of a stream came at most in the weeks before `day`, measured against the cursor."""
         query = "SELECT lateness FROM stream WHERE id=? AND lateness_day>=?"
-        with _explained(self.path):
+        with self._reading():
             row = self._db.execute(query, (stream, day - _LATENESS_DAYS)).fetchone()
         return int(row[0]) if row else 0
 
@@ -399,7 +422,7 @@ class Store:
     def quarantined(self, stream: int, filter_key: str) -> list[tuple[int, int]]:
         """The spans of a stream that could not be read yet: (low, high) in ticks, oldest first."""
         query = "SELECT low, high FROM quarantine WHERE stream=? AND filter=? ORDER BY low"
-        with _explained(self.path):
+        with self._reading():
             return list(self._db.execute(query, (stream, filter_key)))
 
     def quarantine(self, stream: int, filter_key: str, span: tuple[int, int], since: str, why: tuple[str, str]) -> None:
@@ -417,7 +440,7 @@ class Store:
     def known(self, stream: int, ids: Sequence[int]) -> dict[int, Known]:
         """What the ledger has of these ids."""
         found: dict[int, Known] = {}
-        with _explained(self.path):
+        with self._reading():
             for start in range(0, len(ids), _CHUNK):
                 part = ids[start : start + _CHUNK]
                 marks = ",".join("?" * len(part))
@@ -460,12 +483,12 @@ class Store:
         self._db.executemany("INSERT OR IGNORE INTO found VALUES (?,?,?)", ((destination, mark, day) for mark in marks))
 
     def has_found(self, destination: int) -> bool:
-        with _explained(self.path):
+        with self._reading():
             return bool(_one(self._db, "SELECT EXISTS (SELECT 1 FROM found WHERE destination=?)", destination))
 
     def found(self, destination: int, marks: Sequence[int]) -> set[int]:
         """Those of the marks that a destination's file is known to hold."""
-        with _explained(self.path):
+        with self._reading():
             return among(self._db, "SELECT mark FROM found WHERE destination=? AND mark", (destination,), marks)
 
     def raise_sequence(self, least: int) -> None:
@@ -497,13 +520,13 @@ class Store:
 
     def last_batch(self, job: int) -> int:
         """The newest batch of a job that is in the outbox; 0 where there is none."""
-        with _explained(self.path):
+        with self._reading():
             return _one(self._db, "SELECT coalesce(max(id), 0) FROM batch WHERE job=?", job)
 
     def batches_after(self, job: int, destination: int, acked: int) -> Iterator[Outgoing]:
         """The outbox of a destination behind a batch, oldest first, one at a time."""
         while True:
-            with _explained(self.path):
+            with self._reading():
                 row = self._db.execute(
                     "SELECT id, size, received_at, first_sequence, origin, ids, lines FROM batch"
                     " WHERE job=? AND id>? AND coalesce(destination, ?)=? ORDER BY id LIMIT 1",
@@ -518,7 +541,7 @@ class Store:
     def pending(self, job: int, destination: int, acked: int) -> int:
         """How many events wait for a destination behind a batch."""
         query = "SELECT coalesce(sum(size), 0) FROM batch WHERE job=? AND id>? AND coalesce(destination, ?)=?"
-        with _explained(self.path):
+        with self._reading():
             return _one(self._db, query, job, acked, destination, destination)
 
     def destination(self, job: int, target: str) -> Progress:
@@ -527,7 +550,7 @@ class Store:
             'SELECT id, acked, intent, coalesce(position, 0), coalesce(device, 0), coalesce(inode, 0), "end", mtime'
             " FROM destination WHERE job=? AND target=?"
         )
-        with _explained(self.path):
+        with self._reading():
             target = self.name_of(target)
             row = self._db.execute(query, (job, target)).fetchone()
             if row is None:
@@ -569,12 +592,12 @@ class Store:
             " last_id FROM part JOIN stream ON stream.id=part.stream"
             " LEFT JOIN destination ON destination.id=part.destination ORDER BY stream.job, part.batch"
         )
-        with _explained(self.path):
+        with self._reading():
             return [Piece(*row) for row in self._db.execute(query)]
 
     def entries(self) -> list[tuple[int, bytes, bool]]:
         """The newest entries of the manifest: (run, line, whether its file is known to have it), oldest first."""
-        with _explained(self.path):
+        with self._reading():
             rows = self._db.execute("SELECT run, line, is_written FROM manifest ORDER BY run")
             return [(run, bytes(line), bool(is_written)) for run, line, is_written in rows]
 
@@ -589,9 +612,23 @@ class Store:
         self._db.execute("DELETE FROM manifest WHERE run<?", (run,))
 
 
+def _make_directories(path: str) -> None:
+    """A directory and those above it that are missing; each belongs to the owner of the one that it is in. OSError."""
+    if not os.path.isdir(path):
+        above = os.path.dirname(path)
+        if above != path:
+            _make_directories(above)
+        make_directory(path, 0o750)
+
+
 def _nothing() -> sqlite3.Connection:
     """What check mode looks at where there is no store yet."""
-    return sqlite3.connect(":memory:", isolation_level=None)
+    return _open(":memory:")
+
+
+def _open(name: str, uri: bool = False) -> sqlite3.Connection:
+    """A connection that threads share; who uses it when, is the store's business."""
+    return sqlite3.connect(name, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def among(db: sqlite3.Connection, query: str, values: tuple[object, ...], numbers: Sequence[int]) -> set[int]:
@@ -611,7 +648,7 @@ def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
 
 def _take_lock(path: str) -> int:
     """A lock that the kernel drops when its holder dies. StoreError names the holder."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    handle = open_or_create(path, os.O_RDWR | os.O_CLOEXEC, 0o640)
     end = time.monotonic() + _LOCK_SECONDS
     while True:
         try:

@@ -16,21 +16,13 @@ import os
 import stat
 
 from ..errors import DestinationError
+from ..files import open_or_create, sync_directory
 from ..formats import RENDER, Outgoing
 from ..presence import Stretch, rotated
 from ..store import Progress
 
 _MODE = 0o640
 _BLOCK = 1 << 20
-
-
-def sync_directory(path: str) -> None:
-    """Brings the directory that a file lies in down to the disk. OSError."""
-    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 class FileDestination:
@@ -51,13 +43,13 @@ class FileDestination:
         if self._handle >= 0:
             return
         try:
-            handle = os.open(self.target, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            handle = open_or_create(self.target, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, _MODE)
         except OSError as error:
             raise self._error(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The entry in the directory has to survive a power cut as well.
-            sync_directory(self.target)
+            sync_directory(os.path.dirname(os.path.abspath(self.target)))
         except OSError as error:
             os.close(handle)
             raise self._error(error) from error

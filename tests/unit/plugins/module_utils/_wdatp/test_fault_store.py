@@ -139,15 +139,19 @@ def test_fault_file_system_is_read_only(
     nasty: MockTenant, job: Make, monkeypatch: pytest.MonkeyPatch, api: str
 ) -> None:
     """Of the output file, the alerts wait in the outbox; of the store, the run ends before anything is asked."""
+
+    def read_only(path: str, flags: int, mode: int) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
     made = job(api=api, page_size=8)
     with monkeypatch.context() as patch:
-        patch.setattr(file, "os", BrokenOs("open", errno.EROFS))
+        patch.setattr(file, "open_or_create", read_only)
         result, error = made.fail()
     assert error.code == "destination.not_writable"
     assert (result["written"], result["pending"]) == (0, len(made.truth()))
     nasty.clear_requests()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "os", BrokenOs("open", errno.EROFS))
+        patch.setattr(store, "open_or_create", read_only)
         with pytest.raises(StoreError) as caught:
             made.report()
     assert caught.value.code == "store.not_writable"

@@ -312,7 +312,7 @@ def test_check_mode_reads_an_older_store_and_leaves_it(older: Path) -> None:
 
 
 def test_migration_that_breaks_leaves_the_old_store(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = {1: schema._STEPS[1].replace("CREATE TABLE part", "CREATE BROKEN part")}
+    steps = {**schema._STEPS, 1: schema._STEPS[1].replace("CREATE TABLE part", "CREATE BROKEN part")}
     with monkeypatch.context() as patch:
         patch.setattr(schema, "_STEPS", steps)
         assert refusal(older).code == "store.failed"
