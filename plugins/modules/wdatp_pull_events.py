@@ -335,6 +335,7 @@ streams:
   sample:
     - api: graph_alerts
       complete: true
+      credential: contoso
       cursor:
         after: "2026-11-24T08:17:04.25Z"
         before: "2026-11-24T08:12:55.1033333Z"
@@ -468,11 +469,12 @@ import typing as t
 
 from ansible_collections.secops.defender.plugins.module_utils._module import Context, Failed, run
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import CONNECTION, PULL
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context as Surroundings
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import pull
 
 
 def work(params: dict[str, t.Any], context: Context) -> dict[str, t.Any]:
-    report = pull(params, context)
+    report = pull(params, Surroundings(context.redactor, context.warn, context.check_mode))
     result, failure = report.to_dict(), report.failure()
     if failure is None:
         return result

@@ -181,6 +181,8 @@ class _Method:
 
 
 class _ClientSecret(_Method):
+    _sent = ""
+
     def credential(self) -> str:
         source = self.connection.identity.secret
         if source is None:
@@ -189,7 +191,7 @@ class _ClientSecret(_Method):
                 "Give client_secret, or name a stored credential that has one.",
                 code="credential.secret_missing",
             )
-        secret = source.read()
+        self._sent = secret = source.read()
         self.redactor.add(secret)
         return secret
 
@@ -198,7 +200,7 @@ class _ClientSecret(_Method):
 
     def renew(self) -> bool:
         source = self.connection.identity.secret
-        return source is not None and source.renew()
+        return source is not None and source.renew(self._sent)
 
 
 class _Certificate(_Method):

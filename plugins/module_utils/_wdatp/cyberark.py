@@ -13,6 +13,7 @@ import json
 import os
 import re
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -245,6 +246,7 @@ class CcpSecret(SecretSource):
         self._failure: WdatpError | None = None
         # When CCP was last asked after a refusal, and when last in vain: time.monotonic().
         self._renewed_at = self._failed_at = float("-inf")
+        self._guard = threading.RLock()
 
     def read(self) -> str:
         return self._held().content
@@ -266,16 +268,24 @@ class CcpSecret(SecretSource):
     def describe(self) -> str:
         return self._account.describe()
 
-    def renew(self) -> bool:
-        if time.monotonic() - self._renewed_at < _BELIEVED_SECONDS:
-            return False
-        before, self._answer = self._held(), None
-        self._renewed_at = time.monotonic()
-        if before.is_changing:
-            time.sleep(_CHANGE_SECONDS)
-        return self._held() != before
+    def renew(self, refused: str) -> bool:
+        # Of several tenants that are refused at the same time, the first one asks for all.
+        with self._guard:
+            if self._held().content != refused:
+                return True
+            if time.monotonic() - self._renewed_at < _BELIEVED_SECONDS:
+                return False
+            before, self._answer = self._held(), None
+            self._renewed_at = time.monotonic()
+            if before.is_changing:
+                time.sleep(_CHANGE_SECONDS)
+            return self._held() != before
 
     def _held(self) -> _Answer:
+        with self._guard:
+            return self._held_alone()
+
+    def _held_alone(self) -> _Answer:
         if self._answer is None:
             if self._failure is not None and time.monotonic() - self._failed_at < _BELIEVED_SECONDS:
                 raise self._failure

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FORMATS = ("raw", "envelope")
+# In place of an API: what the batch holds is no alert (see heartbeat.py).
+HEARTBEAT = "heartbeat"
 # What an envelope's line begins with, and what stands before the alert.
 _ENVELOPE, _ALERT = b'{"wdatp": {', b'}, "alert": '
 
@@ -43,6 +45,8 @@ def _raw(batch: Outgoing) -> bytes:
 
 
 def _envelope(batch: Outgoing) -> bytes:
+    if batch.origin["api"] == HEARTBEAT:
+        return batch.lines
     common = _text({**batch.origin, "received_at": batch.received_at})[1:-1]
     found = []
     for number, (event_id, line) in enumerate(zip(batch.ids, batch.lines.split(b"\n"))):

@@ -36,7 +36,6 @@ class Holdings:
         self,
         store: Store,
         outbox: Outbox,
-        api: str,
         oldest: float,
         is_reconciling: bool = False,
         warn: Callable[[str], None] = lambda text: None,
@@ -44,7 +43,6 @@ class Holdings:
         self.is_reconciling = is_reconciling
         self._store = store
         self._outbox = outbox
-        self._api = api
         self._oldest = oldest
         self._warn = warn
         self._marks: Marks | None = None
@@ -104,15 +102,15 @@ class Holdings:
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    def lacking(self, verdicts: Sequence[Verdict]) -> list[Targets]:
-        """For each verdict, which destinations its event has to go to."""
+    def lacking(self, api: str, verdicts: Sequence[Verdict]) -> list[Targets]:
+        """For each verdict on an event of an API, which destinations that has to go to."""
         if self.is_reconciling:
             asked = [verdict for verdict in verdicts if verdict.entry.written]
         else:
             asked = [verdict for verdict in verdicts if verdict.is_due]
         if not asked or not self._has_marks():
             return [None if verdict.is_due else NOWHERE for verdict in verdicts]
-        marks = {id(verdict): mark_of(self._api, verdict.event) for verdict in asked}
+        marks = {id(verdict): mark_of(api, verdict.event) for verdict in asked}
         held = [self._held(number, list(marks.values())) for number in range(len(self._outbox.deliveries))]
         return [self._targets(marks.get(id(verdict)), held) for verdict in verdicts]
 
@@ -134,13 +132,13 @@ class Holdings:
         lacking = tuple(number for number, marks in enumerate(held) if mark not in marks)
         return None if len(lacking) == len(held) else lacking
 
-    def shipped(self, verdicts: Sequence[Verdict], targets: Sequence[Targets]) -> None:
+    def shipped(self, api: str, verdicts: Sequence[Verdict], targets: Sequence[Targets]) -> None:
         """These events are on their way now: met again in this run, they lack nowhere."""
         if not self.is_reconciling:
             # The ledger knows them from now on.
             return
         alerts = [
-            Alert(b"", [mark_of(self._api, verdict.event)], 0)
+            Alert(b"", [mark_of(api, verdict.event)], 0)
             for verdict, where in zip(verdicts, targets)
             if where != NOWHERE
         ]

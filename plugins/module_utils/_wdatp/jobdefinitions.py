@@ -88,7 +88,7 @@ def check_job(job: Job, config_dir: str, state_dir: str) -> None:
         # Of all that are stored, one that is broken is somebody else's business; its stream will say so.
         if item.error is not None and job["credentials"]:
             raise item.error
-        if item.connection is not None:
+        if item.error is None:
             source_of(item.api, job["expand"], wanted_of(options))
 
 

@@ -95,6 +95,9 @@ DESTINATION = (
     Option("format", choices=("raw", "envelope"), default="raw"),
 )
 
+# tenants that are asked at the same time
+MAX_PARALLEL = Option("max_parallel", type="int", default=8)
+
 # What is pulled and how it is written: of a pull, and of a job's definition.
 WHAT = (
     Option("initial_lookback", default="1d"),
@@ -108,8 +111,7 @@ WHAT = (
     Option("max_seconds", type="int"),
     # bytes of alert text
     Option("max_bytes", type="int"),
-    # tenants that are asked at the same time
-    Option("max_parallel", type="int", default=8),
+    MAX_PARALLEL,
     Option("destinations", type="list", elements="dict", options=DESTINATION),
 )
 # What one run may say on its own, also that of a job.

@@ -15,6 +15,8 @@ from .transport import Counters
 FIGURES = ("fetched", "new", "updated", "duplicates", "written", "requests", "throttled", "retried", "quarantined")
 # So many ids of missing events are named.
 _MOST_IDS = 1000
+# So many tenants in error are named in one message.
+_MOST_NAMED = 20
 
 
 @dataclass
@@ -60,6 +62,7 @@ class StreamReport:
     tenant_id: str
     organization: str | None
     api: str
+    credential: str = ""
     new: int = 0
     updated: int = 0
     duplicates: int = 0
@@ -80,11 +83,21 @@ class StreamReport:
     window: tuple[int, int | None] | None = None
     # Its number in the store.
     number: int = -1
+    # The moment up to which all was fetched (ticks), by Microsoft's clock, and how far this host's is ahead (seconds).
+    reached: int | None = None
+    skew: int | None = None
+    # When what it signs in with expires (ticks); None where nobody can know, as for a secret.
+    secret_ends: int | None = None
+
+    @property
+    def has_progressed(self) -> bool:
+        return bool(self.new or self.updated) or self.before != self.after
 
     def to_dict(self) -> dict[str, Any]:
         found = {
             "tenant_id": self.tenant_id,
             "organization": self.organization,
+            "credential": self.credential or None,
             "api": self.api,
             "fetched": self.new + self.updated + self.duplicates,
             "new": self.new,
@@ -134,6 +147,13 @@ class PullReport:
     # The manifest's path, and the run and sha256 of this run's entry; after it was read, also what was wrong with it.
     manifest: dict[str, Any] = field(default_factory=dict)
 
+    def figures(self) -> dict[str, Any]:
+        """What a run came to, in a few numbers."""
+        found = self.to_dict()
+        failed = sum(stream.error is not None for stream in self.streams)
+        names = (*FIGURES, "pending", "complete", "lag_seconds", "duration_seconds")
+        return {**{name: found[name] for name in names}, "tenants": len(self.streams), "failed": failed}
+
     def to_dict(self) -> dict[str, Any]:
         """The return values of wdatp_pull_events."""
         each = [stream.to_dict() for stream in self.streams]
@@ -165,10 +185,12 @@ class PullReport:
         if not wrong and not unwritten:
             return None
         texts, remedies = [], []
-        for stream in wrong:
+        for stream in wrong[:_MOST_NAMED]:
             name = f"{stream.organization or stream.tenant_id}: " if len(self.streams) > 1 else ""
             texts.append(f"{name}{stream.error.message}")  # type: ignore[union-attr]
             remedies.append(stream.error.remedy)  # type: ignore[union-attr]
+        if len(wrong) > _MOST_NAMED:
+            texts.append(f"And {len(wrong) - _MOST_NAMED} tenants more are in error: see streams.")
         for item in unwritten:
             texts.append(item["error"]["message"])
             remedies.append(item["error"]["remedy"])

@@ -32,8 +32,17 @@ class Planned(NamedTuple):
     api: str
     # Empty for an identity that was given with the task.
     credential: str
-    connection: Connection | None
-    error: WdatpError | None = None
+    connection: Connection | WdatpError
+
+    @property
+    def error(self) -> WdatpError | None:
+        return self.connection if isinstance(self.connection, WdatpError) else None
+
+    def connected(self) -> Connection:
+        """The connection. WdatpError where there is none."""
+        if isinstance(self.connection, WdatpError):
+            raise self.connection
+        return self.connection
 
 
 def plan(options: Mapping[str, Any]) -> list[Planned]:
@@ -81,7 +90,7 @@ def _of_credential(name: str, options: Mapping[str, Any]) -> Iterator[Planned]:
             yield from map(_of, resolve({**passed_on, "credential": name, "api": api}, environ))
         except WdatpError as error:
             for tenant_id, organization in _served(name, options["config_dir"]):
-                yield Planned(tenant_id, organization, api or "", name, None, error)
+                yield Planned(tenant_id, organization, api or "", name, error)
 
 
 def _served(name: str, config_dir: str) -> list[tuple[str, str | None]]:

@@ -13,32 +13,40 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .ahead import one_ahead
 from .asker import ApiAsker
 from .certificates import expiry_words
 from .client import Client
-from .config import Connection, HttpOptions, resolve
+from .config import Connection, HttpOptions
+from .crew import in_parallel
 from .destinations.file import FileDestination
 from .destinations.registry import destinations_of
-from .errors import ApiError, WdatpError
+from .errors import ApiError, JobError, WdatpError
+from .files import put_in_place
 from .formats import Outgoing, one_line
+from .health import Health
+from .heartbeat import beat
 from .holdings import NOWHERE, Holdings, Targets
+from .jobs import Job, options_of_run
 from .ledger import DUPLICATES, Ledger, Verdict
 from .manifest import Checker, Manifest, batches_of, by_stream, piece_of, read_chain
 from .memory import give_large_blocks_back
+from .metrics import prometheus
 from .outbox import Delivery, Outbox
 from .outcome import PullReport, Reconciled, StreamReport
 from .page import CONTENT, Event, value_of
 from .paging import MOST_BAD_SLICES, BadSlice, Walk
+from .plan import Planned, plan
 from .presence import rotated
 from .pulloptions import PullOptions, page_size_of, pull_options
 from .redact import Redactor
 from .runtime import Runtime, runtime_of
 from .sources.base import Source, Span
 from .sources.registry import source_of
+from .status import job_infos
 from .store import Cursor, Store
 from .times import DAY, SECOND, format_time, now_ticks
 from .transport import Counters, Transport
@@ -46,24 +54,33 @@ from .transport import Counters, Transport
 
 @dataclass
 class Context:
-    """What surrounds a run: who may hear of it, and whether it may change anything."""
+    """What surrounds a run: who may hear of it, and whether it may change anything.
+
+    `progress`: hears of each stream that has ended: (the stream, how many have ended, how many there are).
+    `insists`: a person is waiting, so streams that fail are not held back for a while.
+    """
 
     redactor: Redactor = field(default_factory=Redactor)
     warn: Callable[[str], None] = lambda text: None
     check_mode: bool = False
+    progress: Callable[[StreamReport, int, int], None] = lambda stream, ended, streams: None
+    insists: bool = True
 
 
 def pull(options: Mapping[str, Any], context: Context) -> PullReport:
     """Pulls what the options mean. Errors of a tenant or a destination are in the report; all others are raised."""
     started = time.monotonic()
     give_large_blocks_back()
+    options = options_of_run(options)
     wanted = pull_options(options)
     destinations = destinations_of(options.get("destinations"), wanted.state_dir)
-    connections = resolve(options)
-    source = source_of(connections[0].target.api, wanted.expand, wanted.wanted)
-    _say_once(source, wanted, context)
+    planned = plan(options)
+    sources = {item.api: source_of(item.api, wanted.expand, wanted.wanted) for item in planned if not item.error}
+    for source in sources.values():
+        _say_once(source, wanted, context)
     is_dry = context.check_mode or wanted.reconcile == "report"
-    with Store(wanted.state_dir, read_only=is_dry, rebuild=wanted.reconcile == "fill") as store:
+    place = Job(options["job"]).state_dir(wanted.state_dir) if options.get("job") else wanted.state_dir
+    with Store(place, is_dry, rebuild=wanted.reconcile == "fill", files_below=wanted.state_dir) as store:
         if store.set_aside:
             context.warn(f"The store was corrupt and is kept as {store.set_aside}; a new one was made.")
         targets = [item.target for item in destinations]
@@ -73,13 +90,22 @@ def pull(options: Mapping[str, Any], context: Context) -> PullReport:
             _forget_others(store, job, targets, context)
         outbox = Outbox(store, job, destinations)
         runtime = runtime_of(options, context.warn, context.check_mode)
-        run = _Run(wanted, context, store, job, outbox, source, started, runtime)
+        run = _Run(wanted, context, store, job, outbox, sources, started, runtime)
         try:
-            report = run.all(connections)
+            report = run.all(planned)
         finally:
             run.close()
-    report.duration_seconds = time.monotonic() - started
+    if options.get("metrics_path") and not is_dry:
+        _tell_prometheus(options, context)
     return report
+
+
+def _tell_prometheus(options: Mapping[str, Any], context: Context) -> None:
+    path = options["metrics_path"]
+    try:
+        put_in_place(path, prometheus(job_infos(options["config_dir"], options["state_dir"], options["job"])), 0o644)
+    except OSError as error:
+        context.warn(f"The metrics can't be written to {path}: {error.strerror}.")
 
 
 def _say_once(source: Source, wanted: PullOptions, context: Context) -> None:
@@ -95,7 +121,7 @@ def _deliver_what_is_left(store: Store, job: int, destinations: Sequence[FileDes
     for item in destinations:
         for other in store.jobs_left(job, item.target):
             left = Outbox(store, other, [item])
-            left.catch_up(Holdings(store, left, "", _oldest(wanted)).look)
+            left.catch_up(Holdings(store, left, _oldest(wanted)).look)
             item.close()
 
 
@@ -125,7 +151,7 @@ class _Run:
         store: Store,
         job: int,
         outbox: Outbox,
-        source: Source,
+        sources: Mapping[str, Source],
         started: float,
         runtime: Runtime,
     ) -> None:
@@ -135,7 +161,8 @@ class _Run:
         self.store = store
         self.job = job
         self.outbox = outbox
-        self.source = source
+        self.sources = sources
+        self.started = started
         self.deadline = None if options.max_seconds is None else started + options.max_seconds
         self.events_left = options.max_events
         self.bytes_left = options.max_bytes
@@ -143,19 +170,23 @@ class _Run:
         # Nothing is written and nothing moved.
         self.is_dry = store.read_only
         self.is_reconciling = options.reconcile != "no"
-        self.holdings = Holdings(store, outbox, source.name, _oldest(options), self.is_reconciling, context.warn)
+        self.holdings = Holdings(store, outbox, _oldest(options), self.is_reconciling, context.warn)
         self.manifest = Manifest(store)
         self._checkers: dict[str, Checker] = {}
         self._said: set[str] = set()
-        self._transports: dict[HttpOptions, Transport] = {}
+        self.health = Health(store, job, context.insists) if options.job else None
+        self._claimed: set[int] = set()
+        # Sessions that are not in use, by how they talk.
+        self._idle: dict[HttpOptions, list[Transport]] = {}
 
     def close(self) -> None:
-        for transport in self._transports.values():
-            transport.close()
+        for transports in self._idle.values():
+            for transport in transports:
+                transport.close()
         self.holdings.close()
         self.outbox.close()
 
-    def all(self, connections: Sequence[Connection]) -> PullReport:
+    def all(self, planned: Sequence[Planned]) -> PullReport:
         report = PullReport([], manifest={"path": self.manifest.path})
         if self.is_dry:
             for item in self.outbox.deliveries:
@@ -168,10 +199,10 @@ class _Run:
         if self.is_reconciling:
             self._read_manifest(report)
             self.holdings.read_all(self._feed)
-        first = self._whose_turn(len(connections))
-        streams = [self._stream(connection) for connection in [*connections[first:], *connections[:first]]]
-        report.streams = [*streams[len(streams) - first :], *streams[: len(streams) - first]]
+        report.streams = self._streams(planned)
         if not self.is_dry:
+            if self.options.heartbeat:
+                self._beat(report)
             self.outbox.flush()
             entry = self._entry(report)
             self._with_manifest(lambda: report.manifest.update(self.manifest.append(self.job, entry)))
@@ -180,7 +211,18 @@ class _Run:
         report.events = [value_of(raw) for raw in self.returned]
         if self.is_reconciling:
             self._check_manifest(report)
+        report.duration_seconds = time.monotonic() - self.started
+        if self.health is not None and not self.is_dry:
+            self.health.end(report)
         return report
+
+    def _beat(self, report: PullReport) -> None:
+        report.pending = self.outbox.pending()
+        report.duration_seconds = time.monotonic() - self.started
+        with self.store.transaction():
+            batch = beat(self.store, self.job, self.options.job, report)
+            self.outbox.intend(batch.id)
+        self.outbox.deliver(batch)
 
     # --- the manifest ----------------------------------------------------------------------------------------------
 
@@ -229,29 +271,78 @@ class _Run:
         is_unlimited = options.max_events is options.max_seconds is options.max_bytes is None
         return 0 if is_unlimited else self.manifest.runs % tenants
 
-    def _transport(self, connection: Connection) -> Transport:
-        """One session for all tenants that are reached in the same way."""
-        known = self._transports.get(connection.http)
-        if known is None:
-            known = Transport(connection.http, self.context.warn, self.deadline)
-            self._transports[connection.http] = known
-        return known
+    def _streams(self, planned: Sequence[Planned]) -> list[StreamReport]:
+        """All streams, several at a time; those that failed last time come last. Reports in the plan's order."""
+        if self.health is not None and not self.is_dry:
+            self.health.begin(planned)
+        first = self._whose_turn(len(planned)) if planned else 0
+        turns = [*range(first, len(planned)), *range(first)]
+        turns.sort(key=lambda number: self._failures(planned[number]) > 0)
+        reports: dict[int, StreamReport] = {}
 
-    def _stream(self, connection: Connection) -> StreamReport:
-        identity = connection.identity
-        report = StreamReport(identity.tenant_id, connection.organization, self.source.name)
-        transport = self._transport(connection)
-        before = Counters(**vars(transport.counters))
+        def work(number: int) -> None:
+            report = self._stream(planned[number])
+            with self.store.guard:
+                reports[number] = report
+                self._note(planned[number], report)
+                self.context.progress(report, len(reports), len(planned))
+
+        in_parallel(turns, work, self.options.max_parallel if len(turns) > 1 else 1)
+        return [reports[number] for number in range(len(planned))]
+
+    def _failures(self, item: Planned) -> int:
+        return 0 if self.health is None else self.health.failures(item)
+
+    def _note(self, item: Planned, report: StreamReport) -> None:
+        if self.health is not None and not self.is_dry:
+            self.health.note(item, report)
+            self.health.save_now_and_then()
+
+    def _stream(self, item: Planned) -> StreamReport:
+        report = StreamReport(item.tenant_id, item.organization, item.api, item.credential)
         try:
-            _Stream(self, connection, transport, report).pull()
+            self._pull(item, report)
         except WdatpError as error:
             # The store concerns every tenant; all else only this one.
             if error.code.startswith("store."):
                 raise
             report.error = error
-        counters = transport.counters
-        report.counters = Counters(**{name: getattr(counters, name) - value for name, value in vars(before).items()})
         return report
+
+    def _pull(self, item: Planned, report: StreamReport) -> None:
+        connection = item.connected()
+        held = self.health.held(item) if self.health is not None else None
+        if held is not None:
+            raise held
+        if self._failures(item) and not self.context.insists:
+            # One that fails is asked, but not waited for.
+            connection = replace(connection, http=replace(connection.http, retries=0))
+        transport = self._borrow(connection.http)
+        try:
+            _Stream(self, connection, transport, report).pull()
+        finally:
+            report.counters, transport.counters = transport.counters, Counters()
+            report.skew = transport.skew_seconds
+            self._idle.setdefault(connection.http, []).append(transport)
+
+    def _borrow(self, http: HttpOptions) -> Transport:
+        """A session of its own for each stream that is being pulled; the next one goes on with its connections."""
+        try:
+            return self._idle[http].pop()
+        except (KeyError, IndexError):
+            return Transport(http, self.context.warn, self.deadline)
+
+    def claim(self, number: int, tenant_id: str) -> None:
+        """JobError where another stream of this run is the same one: a tenant that goes by two names."""
+        with self.store.guard:
+            is_taken = number >= 0 and number in self._claimed
+            self._claimed.add(number)
+        if is_taken:
+            raise JobError(
+                f"The tenant {tenant_id} is pulled by another credential of this run already, under another name.",
+                "Name the tenant in one credential only, or leave one of them out.",
+                code="job.twice",
+            )
 
     def warn_once(self, text: str) -> None:
         """What concerns several tenants is said once."""
@@ -287,30 +378,33 @@ class _Stream:
         self.options = run.options
         self.report = report
         self.transport = transport
-        self.client = Client(connection, run.source, transport, run.context.redactor, run.runtime)
+        self.source = run.sources[connection.target.api]
+        self.client = Client(connection, self.source, transport, run.context.redactor, run.runtime)
         self.origin = {
             "credential": connection.credential,
             "organization": connection.organization,
             "tenant_id": connection.identity.tenant_id,
-            "api": run.source.name,
+            "api": self.source.name,
         }
         # Entra ID's answer also tells Microsoft's time, by which the window is computed; and the tenant's id, by which
         # the stream goes: a domain name is the same tenant.
         token = self.client.auth.token()
-        self.number = run.store.stream(run.job, token.tenant_id or connection.identity.tenant_id, run.source.name)
+        tenant_id = token.tenant_id or connection.identity.tenant_id
+        self.number = run.store.stream(run.job, tenant_id, self.source.name)
+        run.claim(self.number, tenant_id)
         report.number = self.number
         self._warn_of_expiry()
         self.today = transport.server_now() // DAY
-        self.filter_key = run.source.filter_key
+        self.filter_key = self.source.filter_key
         self.cursor = run.store.cursor(self.number, self.filter_key)
-        self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, run.source.time_field)
+        self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, self.source.time_field)
         self.moves_cursor = True
         self.lateness = run.store.lateness(self.number, self.today)
         # Events behind this moment that are not known yet came late; None: nothing can be learned of them.
         self.late_behind = self.cursor.ticks if self.cursor and run.options.since is None else None
 
     def _warn_of_expiry(self) -> None:
-        ends = self.client.auth.proof_ends
+        ends = self.report.secret_ends = self.client.auth.proof_ends
         if ends is not None:
             path = self.client.connection.identity.certificate_path or ""
             self.run.warn_once(expiry_words(path, ends, self.transport.server_now()))
@@ -333,14 +427,15 @@ class _Stream:
             report.quarantined = len(self._quarantined())
             report.after = self.cursor.value if self.cursor else None
             report.lag_seconds = self._lag(began)
+            report.reached = self._reached(now)
             report.silent_seconds = self._age_of_cursor()
         if report.complete and not run.is_dry:
             with run.store.transaction():
                 run.store.prune(self.number, self.today)
 
     def _walk(self, window: Span, avoid: Sequence[Span] = ()) -> Walk:
-        size, _warning = page_size_of(self.options.page_size, self.run.source)
-        return Walk(self.run.source, ApiAsker(self.client, self.run.source), window, size, avoid)
+        size, _warning = page_size_of(self.options.page_size, self.source)
+        return Walk(self.source, ApiAsker(self.client, self.source), window, size, avoid)
 
     def _quarantined(self) -> list[tuple[int, int]]:
         return self.run.store.quarantined(self.number, self.filter_key)
@@ -408,6 +503,12 @@ class _Stream:
             return max(0, (now_ticks() - began) // SECOND)
         return self._age_of_cursor()
 
+    def _reached(self, asked_at: int) -> int | None:
+        """The moment (ticks, Microsoft's clock) up to which all was fetched."""
+        if self.report.complete and self.options.until is None:
+            return asked_at
+        return None if self.cursor is None else self.cursor.ticks
+
     def _age_of_cursor(self) -> int | None:
         """Seconds since the newest event that was seen, by Microsoft's time."""
         if self.cursor is None:
@@ -431,9 +532,13 @@ class _Stream:
     # --- a batch ---------------------------------------------------------------------------------------------------
 
     def _keep(self, events: list[Event], moves_cursor: bool) -> bool:
-        """A batch into the store and the files. False where a budget ended within it."""
+        """A batch into the store and the files, one at a time of all streams. False where a budget ended within it."""
+        with self.run.store.guard:
+            return self._keep_alone(events, moves_cursor)
+
+    def _keep_alone(self, events: list[Event], moves_cursor: bool) -> bool:
         verdicts = list(self.ledger.judge(events))
-        targets = self.run.holdings.lacking(verdicts)
+        targets = self.run.holdings.lacking(self.source.name, verdicts)
         count = self._within_budget(verdicts, targets)
         is_whole = count == len(verdicts)
         del verdicts[count:], targets[count:]
@@ -501,7 +606,7 @@ class _Stream:
             if lateness:
                 store.set_lateness(self.number, lateness, self.today)
                 self.lateness = lateness
-        self.run.holdings.shipped(verdicts, targets)
+        self.run.holdings.shipped(self.source.name, verdicts, targets)
         self._deliver(batches, sum(where != NOWHERE for where in targets))
 
     def _shipments(self, verdicts: list[Verdict], targets: list[Targets]) -> list[tuple[int | None, list[Event]]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import OptionError
-from .options import FILTERS
+from .options import FILTERS, MAX_PARALLEL
 from .sources.base import Source
 from .times import DAY, MINUTE, now_ticks, parse_duration, parse_moment
 
@@ -39,6 +39,12 @@ class PullOptions:
     return_events: int
     # no, report, fill
     reconcile: str
+    # Tenants that are asked at the same time.
+    max_parallel: int = 1
+    # The job's name, where this is a run of one.
+    job: str = ""
+    # An event of its own after each run.
+    heartbeat: bool = False
 
     def overlap_for(self, lateness: int) -> int:
         """How far to read back behind the cursor, where events were seen to be so late (ticks)."""
@@ -82,6 +88,9 @@ def pull_options(options: Mapping[str, Any]) -> PullOptions:
         max_bytes=_at_least(options, "max_bytes", 1),
         return_events=_at_least(options, "return_events", 0) or 0,
         reconcile=options.get("reconcile") or "no",
+        max_parallel=_at_least(options, "max_parallel", 1) or MAX_PARALLEL.default,
+        job=options.get("job") or "",
+        heartbeat=bool(options.get("heartbeat")),
     )
     found.window(now_ticks())
     return found

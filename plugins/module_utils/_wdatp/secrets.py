@@ -26,8 +26,8 @@ class SecretSource:
         """Whose secret it is; empty where the source does not know. WdatpError as above."""
         return ""
 
-    def renew(self) -> bool:
-        """After a refusal: whether there is another secret now. Most are read each time, and have nothing to renew."""
+    def renew(self, refused: str) -> bool:
+        """Whether there is another secret now than the one that was refused. Most are read each time, and have none."""
         return False
 
 

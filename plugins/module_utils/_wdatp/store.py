@@ -375,6 +375,10 @@ class Store:
         below = self._files_below
         return os.path.relpath(target, below) if target.startswith(below + os.sep) else target
 
+    def path_of(self, name: str) -> str:
+        """The path of a file, by what `name_of` calls it."""
+        return os.path.join(self._files_below, name)
+
     def stream(self, job: int, tenant_id: str, api: str) -> int:
         """The number of one tenant and one API of a job."""
         return self._number(

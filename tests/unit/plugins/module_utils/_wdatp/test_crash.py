@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.secops.defender.plugins.module_utils._wdatp import auth, manifest, store
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import auth, files, manifest, store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.destinations import file
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, pull
 from mock_api import MockTenant, TenantConfig
@@ -55,6 +55,10 @@ def tenant(tenant: MockTenant, monkeypatch: pytest.MonkeyPatch) -> MockTenant:
 
 
 # --- how a pull is killed ------------------------------------------------------------------------------------------
+
+
+# What a power cut leaves of these is SQLite's business.
+STORES_OWN = ("lock", "state.db")
 
 
 class Boundaries:
@@ -111,6 +115,8 @@ class WatchedFileOs(WatchedOs):
         self.boundaries.cross()
         is_new = flags & os.O_CREAT and not os.path.exists(path)
         handle = os.open(path, flags, *mode)
+        if os.path.basename(path) in STORES_OWN:
+            return handle
         if is_new:
             self.boundaries.synced[path] = None
         elif flags & os.O_CREAT:
@@ -176,6 +182,7 @@ def killed_pull(options: dict[str, Any], last: int, is_power_cut: bool) -> bool:
             boundaries = Boundaries(last)
             boundaries.is_power_cut = is_power_cut
             file.os = WatchedFileOs(boundaries)  # type: ignore[assignment]
+            files.os = WatchedFileOs(boundaries)  # type: ignore[assignment]
             manifest.os = WatchedFileOs(boundaries)  # type: ignore[assignment]
             store.os = WatchedOs(boundaries)  # type: ignore[assignment]
             store.sqlite3 = watched_sqlite(boundaries)

@@ -434,7 +434,7 @@ def test_it_is_asked_once_for_all_tenants(vault: MockTenant) -> None:
     source = secret(vault)
     for _number in range(1000):
         assert source.read() == SECRET
-        assert not source.renew()
+        assert not source.renew(source.read())
     assert len(vault.requests) == 2
 
 
@@ -461,6 +461,6 @@ def test_a_password_in_change_is_given_some_time(
     source = secret(vault)
     assert source.read() == SECRET
     vault.configure(client_secret="Qx8~new")
-    assert source.renew()
+    assert source.renew(source.read())
     assert source.read() == "Qx8~new"
     assert waits == ([5.0] if str(state).lower() == "true" else [])

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import (
     auth,
+    files,
     manifest,
     outcome,
     store,
@@ -214,6 +215,7 @@ class Machine(RuleBasedStateMachine):
         watched = WatchedOs(self.reaper)
         self.patch.setattr(store, "os", watched)
         self.patch.setattr(file, "os", watched)
+        self.patch.setattr(files, "os", watched)
         self.patch.setattr(manifest, "os", watched)
         self.patch.setattr(store, "sqlite3", watched_sqlite(self.reaper))
         self.patch.setattr(store, "_LOCK_SECONDS", -1.0)
