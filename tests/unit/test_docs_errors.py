@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "plugins" / "module_utils" / "_wdatp"
-KINDS = "api auth credential cyberark dependency destination network option store"
+KINDS = "api auth credential cyberark dependency destination job program network option store"
 _CODE = re.compile(rf"(?:{KINDS.replace(' ', '|')})\.[a-z_]+")
 
 
