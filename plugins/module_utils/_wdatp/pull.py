@@ -35,6 +35,7 @@ from .ledger import DUPLICATES, Ledger, Verdict
 from .manifest import Checker, Manifest, batches_of, by_stream, piece_of, read_chain
 from .memory import give_large_blocks_back
 from .metrics import prometheus
+from .moving import check_here
 from .outbox import Delivery, Outbox
 from .outcome import PullReport, Reconciled, StreamReport
 from .page import CONTENT, Event, value_of
@@ -392,6 +393,7 @@ class _Stream:
         tenant_id = token.tenant_id or connection.identity.tenant_id
         self.number = run.store.stream(run.job, tenant_id, self.source.name)
         run.claim(self.number, tenant_id)
+        check_here(run.store, self.number, tenant_id)
         report.number = self.number
         self._warn_of_expiry()
         self.today = transport.server_now() // DAY

@@ -5,7 +5,8 @@
 
 What a table is for:
 
-* job, stream, cursor: what belongs together; one tenant and one API of it; how far each set of filters is
+* job, stream, cursor: what belongs together; one tenant and one API of it (`moved`: when it was given to another
+  collector); how far each set of filters is
 * quarantine: moments that could not be read yet
 * ledger: every version of every event that was met; `written`: it went to the destinations (see `updates`)
 * batch: the outbox; `destination`: for this one only, null: for all of the job
@@ -67,6 +68,7 @@ CREATE TABLE part (
 CREATE TABLE manifest (run INTEGER PRIMARY KEY, line BLOB NOT NULL, is_written INTEGER NOT NULL DEFAULT 0);
 """,
     2: """
+ALTER TABLE stream ADD COLUMN moved TEXT;
 CREATE TABLE shown (
   number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, organization TEXT, time INTEGER NOT NULL,
   received INTEGER NOT NULL, id TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, status TEXT NOT NULL,

@@ -72,7 +72,7 @@ def _is_locked(place: str) -> bool:
 
 
 def _state(store: Store) -> dict[str, Any]:
-    waiting = _waiting(store)
+    outbox = waiting(store)
     rows = store.rows("SELECT job, began FROM run ORDER BY began DESC LIMIT 1")
     job = rows[0][0] if rows else -1
     run = last_run(store, job)
@@ -80,14 +80,14 @@ def _state(store: Store) -> dict[str, Any]:
         run["began"], run["ended"] = _text(run["began"]), _text(run["ended"])
     return {
         "last_run": run,
-        "pending": sum(size for size, _since in waiting.values()),
-        "oldest_pending": min((since for _size, since in waiting.values()), default=None),
+        "pending": sum(size for size, _since in outbox.values()),
+        "oldest_pending": min((since for _size, since in outbox.values()), default=None),
         "delivery": _delivery(store, job),
-        "streams": [_stream(store, item, waiting) for item in conditions(store, job)],
+        "streams": [_stream(store, item, outbox) for item in conditions(store, job)],
     }
 
 
-def _waiting(store: Store) -> dict[tuple[str, str], tuple[int, str]]:
+def waiting(store: Store) -> dict[tuple[str, str], tuple[int, str]]:
     """(tenant, api) -> how many events wait in the outbox, and since when. What all have is not there."""
     found: dict[tuple[str, str], tuple[int, str]] = {}
     for text, size, since in store.rows("SELECT origin, sum(size), min(received_at) FROM batch GROUP BY origin"):
@@ -107,7 +107,7 @@ def _delivery(store: Store, job: int) -> list[dict[str, Any]]:
     return [{"target": store.path_of(target), "pending": pending} for target, pending in store.rows(query, job)]
 
 
-def _stream(store: Store, item: Condition, waiting: Mapping[tuple[str, str], tuple[int, str]]) -> dict[str, Any]:
+def _stream(store: Store, item: Condition, outbox: Mapping[tuple[str, str], tuple[int, str]]) -> dict[str, Any]:
     now = time.time()
     ends = None if item.secret_ends is None else item.secret_ends // SECOND
     return {
@@ -122,7 +122,7 @@ def _stream(store: Store, item: Condition, waiting: Mapping[tuple[str, str], tup
         "last_error": _error(item),
         "failures": item.failures,
         "next_attempt": _text(item.retry_at),
-        "pending": waiting.get((item.tenant, item.api), (0, ""))[0],
+        "pending": outbox.get((item.tenant, item.api), (0, ""))[0],
         "quarantined": item.quarantined,
         "secret_expires": _text(ends),
         "secret_days_left": None if ends is None else int((ends - now) // (DAY // SECOND)),
