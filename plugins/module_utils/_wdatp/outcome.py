@@ -89,6 +89,9 @@ class StreamReport:
     # When what it signs in with expires (ticks); None where nobody can know, as for a secret.
     secret_ends: int | None = None
 
+    # It failed before and was not asked this time; `error` is what it failed with.
+    is_held: bool = False
+
     @property
     def has_progressed(self) -> bool:
         return bool(self.new or self.updated) or self.before != self.after

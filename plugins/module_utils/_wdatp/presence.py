@@ -119,7 +119,8 @@ class Marks:
     """Marks of each destination's file, in a database that is gone with it: a file may hold more than memory does."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
+        # Streams that are pulled at the same time ask it, one after the other.
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(
             "CREATE TABLE mark (destination INTEGER, mark INTEGER, PRIMARY KEY (destination, mark)) WITHOUT ROWID"

@@ -295,12 +295,16 @@ class _Run:
         return 0 if self.health is None else self.health.failures(item)
 
     def _note(self, item: Planned, report: StreamReport) -> None:
-        if self.health is not None and not self.is_dry:
+        if self.health is not None and not self.is_dry and not report.is_held:
             self.health.note(item, report)
             self.health.save_now_and_then()
 
     def _stream(self, item: Planned) -> StreamReport:
         report = StreamReport(item.tenant_id, item.organization, item.api, item.credential)
+        report.error = self.health.held(item) if self.health is not None else None
+        if report.error is not None:
+            report.is_held = True
+            return report
         try:
             self._pull(item, report)
         except WdatpError as error:
@@ -312,9 +316,6 @@ class _Run:
 
     def _pull(self, item: Planned, report: StreamReport) -> None:
         connection = item.connected()
-        held = self.health.held(item) if self.health is not None else None
-        if held is not None:
-            raise held
         if self._failures(item) and not self.context.insists:
             # One that fails is asked, but not waited for.
             connection = replace(connection, http=replace(connection.http, retries=0))
