@@ -31,7 +31,8 @@ from .credentials import (
 )
 from .cyberark import account_of
 from .details import read_details
-from .errors import CredentialError, OptionError
+from .errors import CredentialError, JobError, OptionError
+from .jobs import jobs_naming
 from .options import IDENTITY, TARGET
 from .sealing import check_possible, is_natural
 
@@ -90,6 +91,7 @@ def define(
     store = CredentialStore(given["config_dir"])
     name = check_name(given["name"])
     if given.get("state") == "absent":
+        _warn_of_jobs(name, store, notify)
         return _forget(store, name, check)
     given = _with_details(given)
     wanted = _definition(name, given, env)
@@ -131,6 +133,19 @@ def _with_details(given: dict[str, Any]) -> dict[str, Any]:
         values["tenant_id"] = found.tenant_id
     hosts = {"hosts": [found.host]} if found.host else {}
     return {**hosts, **values, **given}
+
+
+def _warn_of_jobs(name: str, store: CredentialStore, notify: Callable[[str], None]) -> None:
+    try:
+        jobs = jobs_naming(name, store.config_dir)
+    except JobError as error:
+        notify(f"Whether a job uses the credential {name} can't be told. {error}")
+        return
+    if jobs:
+        notify(
+            f"The credential {name} is used by the job {', '.join(jobs)}, whose runs will fail for it: define the job"
+            " without it (wdatp_pull_job)."
+        )
 
 
 def _forget(store: CredentialStore, name: str, check: bool) -> Outcome:

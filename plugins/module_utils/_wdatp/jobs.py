@@ -147,6 +147,11 @@ class JobStore:
         return os.path.lexists(self.path(name))
 
 
+def jobs_naming(credential: str, config_dir: str) -> list[str]:
+    """The jobs that name this credential; those that pull for all are none of them. JobError."""
+    return [job.name for job in JobStore(config_dir).all() if credential in (job["credentials"] or [])]
+
+
 def options_of_run(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a pull: where they name a job, those of its definition. JobError, OptionError.
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import crew, health
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.crew import in_parallel
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.definitions import define
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import JobError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.jobs import JobStore
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.moving import export_tenant, import_tenants
@@ -154,6 +155,18 @@ def test_every_option_of_a_job_survives_its_file(collector: Collector) -> None:
     assert described == loaded
     assert {name: loaded[name] for name in given} == given
     assert set(loaded) == {option.name for option in JOB} - {"state", "config_dir", "state_dir"}
+
+
+def test_a_credential_that_goes_names_the_jobs_that_use_it(collector: Collector) -> None:
+    said: list[str] = []
+    options = {"name": "msp", "state": "absent", "config_dir": collector.config_dir}
+    collector.define()
+    define(options, check=True, notify=said.append)
+    assert said == []
+    collector.define(credentials=["msp"])
+    define(options, notify=said.append)
+    assert len(said) == 1
+    assert "the job default" in said[0]
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------
