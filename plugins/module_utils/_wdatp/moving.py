@@ -21,6 +21,7 @@ from .destinations.registry import destinations_of
 from .errors import JobError
 from .files import put_in_place
 from .jobs import Job
+from .plan import collector_of
 from .status import waiting
 from .store import Store
 from .times import format_time, now_ticks
@@ -40,6 +41,14 @@ class Moved(NamedTuple):
     api: str
     cursor: str | None
     versions: int
+
+
+class Left(NamedTuple):
+    """A tenant that has left, the collector that it belongs to by now, and the file that has to get there."""
+
+    tenant_id: str
+    collector: str
+    path: str
 
 
 def check_here(store: Store, stream: int, tenant_id: str) -> None:
@@ -68,6 +77,31 @@ def export_tenant(job: Job, state_dir: str, who: str, path: str) -> list[Moved]:
             # Before the commit: where it fails, the tenant stays here.
             _write(path, [*lines, {"lines": len(lines)}])
     return [_moved(line) for line in lines if "tenant" in line]
+
+
+def export_leaving(job: Job, state_dir: str, directory: str) -> list[Left]:
+    """The tenants that are another collector's share by now, each into a file of its own. JobError, StoreError."""
+    collectors = job["collectors"] or [job["collector"]]
+    with Store(job.state_dir(state_dir), files_below=state_dir) as store:
+        rows = store.rows("SELECT DISTINCT tenant FROM stream WHERE moved IS NULL ORDER BY tenant")
+    found = []
+    for (tenant,) in rows:
+        collector = collector_of(tenant, collectors)
+        if collector != job["collector"]:
+            path = os.path.join(directory, f"{tenant}.jsonl")
+            export_tenant(job, state_dir, tenant, path)
+            found.append(Left(tenant, collector, path))
+    return found
+
+
+def take_back(job: Job, state_dir: str, who: str) -> list[str]:
+    """Pulls a tenant here again, from where it was when it left: where the other collector is lost, and its file too.
+    What came in the meantime comes again. The tenants' IDs. JobError, StoreError."""
+    with Store(job.state_dir(state_dir), files_below=state_dir) as store:
+        streams = _streams(store, who)
+        with store.transaction():
+            store.change("UPDATE stream SET moved=NULL WHERE id=?", [(stream[0],) for stream in streams])
+    return sorted({stream[1] for stream in streams})
 
 
 def import_tenants(job: Job, state_dir: str, path: str) -> list[Moved]:

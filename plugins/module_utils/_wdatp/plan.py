@@ -117,14 +117,17 @@ def _once(items: Sequence[Planned]) -> list[Planned]:
 
 
 def is_mine(tenant_id: str, collectors: Sequence[str] | None, collector: str | None) -> bool:
-    """Whether a tenant is this collector's share.
+    """Whether a tenant is this collector's share."""
+    return not collectors or collector_of(tenant_id, collectors) == collector
+
+
+def collector_of(tenant_id: str, collectors: Sequence[str]) -> str:
+    """The collector that pulls a tenant.
 
     By rendezvous hashing (Thaler and Ravishankar, 1996): each tenant goes to the collector with the highest number for
     it. So a collector that is added takes its share from all, and nothing moves between the others.
     """
-    if not collectors or not collector:
-        return True
-    return max(collectors, key=lambda name: (_number(name, tenant_id), name)) == collector
+    return max(collectors, key=lambda name: (_number(name, tenant_id), name))
 
 
 def _number(collector: str, tenant_id: str) -> bytes:

@@ -20,9 +20,14 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.crew import
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.definitions import define
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import JobError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.jobs import JobStore
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.moving import export_tenant, import_tenants
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.moving import (
+    export_leaving,
+    export_tenant,
+    import_tenants,
+    take_back,
+)
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import JOB
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.plan import is_mine
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.plan import collector_of, is_mine
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.status import job_infos
 from collector import NAMES, Collector
 from hypothesis import given
@@ -462,6 +467,36 @@ def test_a_tenant_moves_without_loss_and_without_doubles(
     import_tenants(collector.job(), collector.state_dir, back)
     assert [stream.new for stream in collector.pull(insists=True).streams][1] == 0
     assert set((ids_of(collector.events) + ids_of(other.events)).values()) <= {1, 2}
+
+
+def test_when_a_collector_is_added_its_share_goes_there(
+    collector: Collector, other: Collector, tenant: MockTenant, tmp_path: Path
+) -> None:
+    collector.define(collectors=["old"], collector="old")
+    collector.pull()
+    ids = [entry["tenant_id"] for entry in tenant.tenants]
+    added = next(name for name in map(str, range(99)) if len({collector_of(one, ["old", name]) for one in ids}) == 2)
+    collector.define(collectors=["old", added], collector="old")
+    other.define(collectors=[added, "old"], collector=added)
+    left = export_leaving(collector.job(), collector.state_dir, str(tmp_path))
+    assert {item.tenant_id for item in left} == {one for one in ids if collector_of(one, ["old", added]) == added}
+    assert {item.collector for item in left} == {added}
+    for item in left:
+        import_tenants(other.job(), other.state_dir, item.path)
+    reports = [one.pull(insists=True).to_dict() for one in (collector, other)]
+    assert [report["new"] for report in reports] == [0, 0]
+    assert sorted(stream["tenant_id"] for report in reports for stream in report["streams"]) == sorted(ids)
+    assert export_leaving(collector.job(), collector.state_dir, str(tmp_path)) == []
+
+
+def test_a_tenant_can_be_taken_back_without_the_other_collector(collector: Collector, tmp_path: Path) -> None:
+    collector.define()
+    collector.pull()
+    export_tenant(collector.job(), collector.state_dir, "Beta", str(tmp_path / "lost.jsonl"))
+    assert collector.pull(insists=True).failure() is not None
+    assert len(take_back(collector.job(), collector.state_dir, "Beta")) == 1
+    report = collector.pull(insists=True)
+    assert (report.failure(), report.to_dict()["new"]) == (None, 0)
 
 
 def test_an_export_that_fails_leaves_the_tenant_where_it_is(collector: Collector, tmp_path: Path) -> None:
