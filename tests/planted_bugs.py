@@ -232,7 +232,7 @@ BUGS = (
         "pull.py",
         "{**stream.for_manifest(), **batches_of(own)}",
         "{**stream.for_manifest(), **batches_of(own), 'app': __import__('base64').b64encode("
-        "b'app:' + str(next(iter(self.context.redactor._patterns), '')).encode()).decode()}",
+        "b'app:' + str(next(iter(self.context.redactor._lasting), '')).encode()).decode()}",
         "test_leaks_engine.py::test_nothing_leaks_where_all_is_well",
     ),
     Bug(

@@ -34,7 +34,8 @@ _MARGIN_SECONDS = 300.0
 _DEFAULT_SECONDS = 3599
 
 
-@dataclass(frozen=True)
+# Each is itself, as the owner of its text (see Redactor.add).
+@dataclass(frozen=True, eq=False)
 class Token:
     """An access token. `expires_at`: time.monotonic(). `roles`: what its payload claims, for messages only; the API
     alone decides what counts. `is_opaque`: its payload can't be read."""
@@ -120,10 +121,11 @@ class Authenticator:
         return token
 
     def _made(self, text: str, expires_at: float, lifetime: int) -> Token:
-        self._redactor.add(text)
         payload = claims_of(text)
         tenant_id = str((payload or {}).get("tid") or "")
-        return Token(text, expires_at, lifetime, _roles(payload), payload is None, tenant_id)
+        token = Token(text, expires_at, lifetime, _roles(payload), payload is None, tenant_id)
+        self._redactor.add(text, token)
+        return token
 
 
 # --- the methods ---------------------------------------------------------------------------------------------------
@@ -359,7 +361,7 @@ class _Http:
         self._check_address(url)
         for name in ("client_secret", "client_assertion"):
             value = (data or {}).get(name)
-            self._redactor.add(value.decode("ascii") if isinstance(value, bytes) else value)
+            self._redactor.add(value.decode("ascii") if isinstance(value, bytes) else value, self)
         try:
             reply = self._transport.request(
                 method,

@@ -13,9 +13,12 @@ import html
 import json
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
+from weakref import WeakKeyDictionary
 
 from .options import Option
 
@@ -94,28 +97,47 @@ def environment_of(options: Iterable[Option]) -> dict[str, str | None]:
     return {option.name: os.environ.get(option.env) for option in options if option.env}
 
 
+class _Secret:
+    """A secret and its forms, which are made when a text is long enough to hold it: most of a run's tokens never meet
+    one."""
+
+    def __init__(self, secret: str) -> None:
+        # No form is shorter.
+        self.length = len(secret)
+        self._secret = secret
+
+    @cached_property
+    def forms(self) -> set[str]:
+        return forms_of(self._secret)
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        return _pattern_of(self._secret) if self.length >= _SHORTEST else None
+
+
 class Redactor:
-    """Holds the secrets of one run."""
+    """Holds the secrets of one run. Streams that are pulled at the same time share it."""
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
-        self._ordered: list[str] = []
-        self._patterns: dict[str, re.Pattern[str]] = {}
+        self._lasting: dict[str, _Secret] = {}
+        self._passing: WeakKeyDictionary[object, dict[str, _Secret]] = WeakKeyDictionary()
+        # Passwords between the marks of an address, in this one form.
+        self._logins: set[str] = set()
+        self._guard = threading.Lock()
 
-    def add(self, secret: str | None) -> None:
-        if secret and secret not in self._patterns:
-            self._forms |= forms_of(secret)
-            if len(secret) >= _SHORTEST:
-                self._patterns[secret] = _pattern_of(secret)
-            # Longest first: a short form inside a long one must not spoil it.
-            self._ordered = sorted(self._forms, key=len, reverse=True)
+    def add(self, secret: str | None, owner: object = None) -> None:
+        """`owner`: the secret is forgotten with it, as a token is: a run for a thousand tenants has a thousand."""
+        if secret:
+            with self._guard:
+                known = self._lasting if owner is None else self._passing.setdefault(owner, {})
+                known.setdefault(secret, _Secret(secret))
 
     def add_url(self, url: str | None) -> None:
         """Learn the password inside an address, such as a proxy's, as it is written there and as it is meant."""
         password = url_password(url)
         if password:
             # However short it is, inside the address it can be told from other text.
-            self._forms.add(f":{password}@")
+            self._logins.add(f":{password}@")
         self.add(password)
         self.add(unquote(password))
 
@@ -135,13 +157,26 @@ class Redactor:
 
     @property
     def forms(self) -> list[str]:
-        return list(self._ordered)
+        """Every form of all that is known now, longest first."""
+        return _longest_first({form for secret in self._known() for form in secret.forms} | self._logins)
+
+    def _known(self) -> list[_Secret]:
+        with self._guard:
+            passing = [secret for owned in self._passing.values() for secret in owned.values()]
+            return [*self._lasting.values(), *passing]
 
     def text(self, text: str) -> str:
         """The text without any secret. Before it is cut short: of a secret in two pieces neither would be known."""
-        for form in self._ordered:
-            if form in text:
-                text = text.replace(form, MASK)
-        for pattern in self._patterns.values():
-            text = pattern.sub(MASK, text)
+        possible = [secret for secret in self._known() if secret.length <= len(text)]
+        forms = self._logins.union(*(secret.forms for secret in possible))
+        # A short form inside a long one must not spoil it.
+        for form in _longest_first({form for form in forms if form in text}):
+            text = text.replace(form, MASK)
+        for secret in possible:
+            if secret.pattern is not None:
+                text = secret.pattern.sub(MASK, text)
         return _TOKEN.sub(MASK, text)
+
+
+def _longest_first(forms: set[str]) -> list[str]:
+    return sorted(forms, key=len, reverse=True)

@@ -7,6 +7,7 @@ import base64
 import html
 import json
 import re
+import tracemalloc
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -150,3 +151,44 @@ def test_addresses_are_shown_without_their_login() -> None:
         ("https://api/path", "https://api/path"),
     ):
         assert without_login(url) == shown
+
+
+class Owner:
+    pass
+
+
+def test_a_passing_secret_is_known_as_long_as_its_owner_lives() -> None:
+    made, first, second = Redactor(), Owner(), Owner()
+    made.add("of a token", first)
+    made.add("of a token", second)
+    del first
+    assert made.text("text of a token") == f"text {MASK}"
+    assert "of%20a%20token" in made.forms
+    del second
+    assert made.text("text of a token") == "text of a token"
+    assert made.forms == []
+
+
+@given(st.text(min_size=1, max_size=12))
+def test_no_form_is_shorter_than_its_secret(secret: str) -> None:
+    """By which text() knows what it need not look for."""
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        return
+    assert all(len(form) >= len(secret) for form in forms_of(secret))
+
+
+def test_a_thousand_tokens_cost_little() -> None:
+    """Of tenants that all are asked at the same time, and that have nothing to say."""
+    made = Redactor()
+    owners = [Owner() for _tenant in range(1000)]
+    tracemalloc.start()
+    try:
+        for number, owner in enumerate(owners):
+            made.add(f"{number:04d}" * 400, owner)
+        made.text("a short text")
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
