@@ -216,7 +216,7 @@ _UNKNOWN = Meaning(
 
 
 def explain(body: Mapping[str, Any], connection: Connection, redactor: Redactor | None = None) -> AuthError:
-    """An error body of the token endpoint or of discovery, in words. `redactor` goes over Microsoft's own text."""
+    """An error body of the token endpoint, in words. `redactor` goes over Microsoft's own text."""
     redactor = redactor or Redactor()
     number, text = code_of(body), str(body.get("error_description") or body.get("error") or "")
     found = _meaning(number, connection)

@@ -93,7 +93,8 @@ def test_every_method_gets_a_token_for_every_api(
     # What was sent and what came is known to the redactor, and shows in no representation.
     assert redactor.text(f"x {token.access_token} y") == f"x {MASK} y"
     assert token.access_token not in repr(token)
-    assert legs(tenant) == ["discovery", "token"]
+    # One request: where the token endpoint is need not be asked.
+    assert legs(tenant) == ["token"]
 
 
 def test_the_domain_name_of_a_tenant_will_do(tenant: MockTenant, connection_to: Connect) -> None:
@@ -355,7 +356,6 @@ def test_a_passing_fault_is_tried_again(tenant: MockTenant, connection_to: Conne
     assert legs(tenant).count("token") == 3
 
 
-@pytest.mark.parametrize("leg", ["token", "discovery"])
 @pytest.mark.parametrize(
     "do",
     [
@@ -368,9 +368,9 @@ def test_a_passing_fault_is_tried_again(tenant: MockTenant, connection_to: Conne
     ],
 )
 def test_what_does_not_come_from_entra_id(
-    tenant: MockTenant, connection_to: Connect, leg: str, do: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    tenant: MockTenant, connection_to: Connect, do: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tenant.set_faults([{"match": {"leg": leg}, "do": do}])
+    tenant.set_faults([{"match": {"leg": "token"}, "do": do}])
     with pytest.raises(TransportError) as caught:
         authenticator(connection_to()).token()
     assert caught.value.code == "network.not_entra"
@@ -381,29 +381,10 @@ def test_what_does_not_come_from_entra_id(
     assert capfd.readouterr().err == ""
 
 
-def test_a_discovery_that_names_nothing(tenant: MockTenant, connection_to: Connect) -> None:
-    tenant.set_faults([{"match": {"leg": "discovery"}, "do": {"body": {"unlike": "anything"}}}])
-    with pytest.raises(TransportError) as caught:
-        authenticator(connection_to()).token()
-    assert caught.value.code == "network.not_entra"
-    assert tenant.url[8:] in caught.value.message
-
-
 def test_a_good_answer_without_a_token(tenant: MockTenant, connection_to: Connect) -> None:
     tenant.set_faults([{"match": {"leg": "token"}, "do": {"body": {"token_type": "Bearer"}}}])
     with pytest.raises(AuthError):
         authenticator(connection_to()).token()
-
-
-@pytest.mark.parametrize("endpoint", ["https://evil.example/token", "http://127.0.0.1/token", "https://127.0.0.1:1/x"])
-def test_the_secret_goes_to_no_other_host(tenant: MockTenant, connection_to: Connect, endpoint: str) -> None:
-    body = {"token_endpoint": endpoint, "authorization_endpoint": endpoint, "issuer": "x"}
-    tenant.set_faults([{"match": {"leg": "discovery"}, "do": {"body": body}}])
-    with pytest.raises(TransportError) as caught:
-        authenticator(connection_to()).token()
-    # MSAL itself refuses what is not https.
-    assert caught.value.code == ("network.foreign_login" if endpoint.startswith("https") else "network.not_entra")
-    assert legs(tenant) == ["discovery"]
 
 
 def test_netrc_does_not_replace_the_secret(
@@ -690,8 +671,7 @@ def test_all_errors_are_the_engines_own(tenant: MockTenant, connection_to: Conne
         {"body": "\ud83d\ude00"},
         {"bad_json": True},
     ):
-        for leg in ("token", "discovery"):
-            tenant.set_faults([{"match": {"leg": leg}, "do": do}])
-            with pytest.raises(WdatpError) as caught:
-                authenticator(connection_to(retries=1)).token()
-            assert caught.value.remedy
+        tenant.set_faults([{"match": {"leg": "token"}, "do": do}])
+        with pytest.raises(WdatpError) as caught:
+            authenticator(connection_to(retries=1)).token()
+        assert caught.value.remedy
