@@ -78,7 +78,22 @@ class Mock:
     tenant_id: str
     client_id: str
     client_secret: str
+    tenants: list[dict[str, Any]]
+    pid: int
     since: str
+
+    def control(self, method: str, path: str, value: Any = None) -> Any:
+        """A request to the mock's control endpoint (docs/mock_tenant.md)."""
+        context = ssl.create_default_context(cafile=self.ca_path)
+        data = None if value is None else json.dumps(value).encode()
+        request = urllib.request.Request(f"{self.url}/_mock/{path}", data, method=method)
+        with urllib.request.urlopen(request, context=context) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def cpu_seconds(self) -> float:
+        """What the mock's process has used so far (proc_pid_stat(5))."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def truth(self) -> dict[str, str]:
         """What every client should get: alert id -> SHA-256 of the alert's bytes."""
@@ -90,11 +105,12 @@ class Mock:
 
 
 @contextlib.contextmanager
-def mock_tenant(python: Path, alerts: int, size: int) -> Iterator[Mock]:
-    """A mock tenant as a process of its own, which ends with the block."""
+def mock_tenant(python: Path, alerts: int, size: int, tenants: int = 1) -> Iterator[Mock]:
+    """A mock tenant as a process of its own, which ends with the block. `alerts`: of each, where there are several."""
     with fresh_directory("mock") as directory:
         ready = directory / "ready.json"
         command = [python, "-m", "mock_api", "--alerts", alerts, "--size", size, "--links", "on", "--span", "24h"]
+        command += ["--tenants", tenants]
         command += ["--dir", directory / "files", "--ready-file", ready, "--parent-pid", os.getpid()]
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 48 * 3600))
         process = subprocess.Popen(
@@ -105,7 +121,7 @@ def mock_tenant(python: Path, alerts: int, size: int) -> Iterator[Mock]:
         )
         try:
             found = _wait_for(ready, process)
-            names = ("url", "ca_path", "tenant_id", "client_id", "client_secret")
+            names = ("url", "ca_path", "tenant_id", "client_id", "client_secret", "tenants", "pid")
             yield Mock(**{name: found[name] for name in names}, since=since)
         finally:
             process.terminate()
