@@ -107,7 +107,7 @@ def test_it_is_quick(tenant: MockTenant, check: Check) -> None:
     started = time.monotonic()
     assert check().reachable
     assert time.monotonic() - started < 2
-    assert len(tenant.requests) == 4
+    assert len(tenant.requests) == 3
 
 
 # --- the network -----------------------------------------------------------------------------------------------------

@@ -115,8 +115,8 @@ def test_a_service_that_is_too_slow_for_everything(tenant: MockTenant, connectio
         list(job.walk)
     assert caught.value.code == "network.timeout"
     assert job.asker.sizes == [40, 20, 10]
-    # The last one twice, as the question whether it answers at all; and two for the token.
-    assert job.transport.counters.requests == 2 + 2 + 2 + 2
+    # The last one twice, as the question whether it answers at all; and one for the token.
+    assert job.transport.counters.requests == 2 + 2 + 2 + 1
 
 
 def test_a_login_that_is_slow_is_no_reason_for_smaller_pages(tenant: MockTenant, connection_to: Connect) -> None:
