@@ -24,6 +24,7 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import auth, files, manifest, store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.destinations import file
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, pull
+from collector import Collector
 from mock_api import MockTenant, TenantConfig
 
 KILLED, SURVIVED = 9, 0
@@ -216,8 +217,9 @@ def kill_everywhere(
     files: Callable[[Path], list[Path]],
     expected: Counter[bytes],
     is_power_cut: bool = False,
+    state: str = "state",
 ) -> int:
-    """How many boundaries there were. After each: one ordinary run, and everything is there, once."""
+    """How many boundaries there were. After each: one ordinary run, and everything is there, once. `state`: of the store."""
     # The store knows files by their paths, so everything happens in one place.
     start, place = tmp_path / "start", tmp_path / "place"
     place.mkdir()
@@ -234,24 +236,24 @@ def kill_everywhere(
             assert Counter(lines_of(path)) == expected, f"boundary {last}"
             assert is_power_cut or path.read_bytes().startswith(before), f"boundary {last}"
         # And nothing is left to do.
-        with store.Store(options(place)["state_dir"]) as left:
+        with store.Store(str(place / state)) as left:
             assert left._db.execute("SELECT count(*) FROM batch").fetchone() == (0,)
             assert left.pieces() == []
-        check_manifest(place, options, f"boundary {last}")
+        check_manifest(place / state, options(place), f"boundary {last}")
         shutil.rmtree(place)
         if not was_killed:
             return last - 1
     raise AssertionError("the pull does not come to its end")
 
 
-def check_manifest(place: Path, options: Callable[[Path], dict[str, Any]], where: str) -> None:
+def check_manifest(state: Path, options: dict[str, Any], where: str) -> None:
     """Its chain holds, and it names every event that was written, once."""
-    found = pull({**options(place), "reconcile": "report", "since": "2d"}, Context()).to_dict()
+    found = pull({**options, "reconcile": "report", "since": "2d"}, Context()).to_dict()
     assert found["manifest"]["problems"] == [], where
     assert found["reconciled"]["missing"] == 0, where
-    entries = [json.loads(line) for line in (place / "state" / manifest.NAME).read_bytes().splitlines()]
+    entries = [json.loads(line) for line in (state / manifest.NAME).read_bytes().splitlines()]
     written = sum(stream["written"] for entry in entries for stream in entry["streams"])
-    with store.Store(options(place)["state_dir"], read_only=True) as left:
+    with store.Store(str(state), read_only=True) as left:
         assert written == left._db.execute("SELECT count(*) FROM ledger").fetchone()[0], where
 
 
@@ -316,3 +318,31 @@ def test_catching_up_of_a_second_file(tenant: MockTenant, tmp_path: Path) -> Non
     count = kill_everywhere(tmp_path, prepare, options, files, expected)
     print(f"catching up: killed at each of {count} boundaries")
     assert count > 30
+
+
+def test_job_with_tenants_that_are_pulled_at_the_same_time(clean_environment: None, tmp_path: Path) -> None:
+    """In another order each time."""
+    with MockTenant(TenantConfig(tenants=3, **{**DATA, "alerts": 25})) as customers:
+
+        def options(place: Path) -> dict[str, Any]:
+            return {"job": "default", "config_dir": str(place / "etc"), "state_dir": str(place / "var")}
+
+        def prepare(place: Path) -> None:
+            collector = Collector(customers, place)
+            collector.credential()
+            collector.define(page_size=10)
+
+        prepare(tmp_path)
+        pull(options(tmp_path), Context())
+        expected = Counter(lines_of(tmp_path / "var" / "events.jsonl"))
+        assert (len(expected), set(expected.values())) == (75, {1})
+        count = kill_everywhere(
+            tmp_path,
+            prepare,
+            options,
+            lambda place: [place / "var" / "events.jsonl"],
+            expected,
+            state="var/jobs/default",
+        )
+    print(f"a job with three tenants: killed at each of {count} boundaries")
+    assert count > 60
