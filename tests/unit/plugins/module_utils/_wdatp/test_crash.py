@@ -219,7 +219,10 @@ def kill_everywhere(
     is_power_cut: bool = False,
     state: str = "state",
 ) -> int:
-    """How many boundaries there were. After each: one ordinary run, and everything is there, once. `state`: of the store."""
+    """How many boundaries there were. After each: one ordinary run, and everything is there, once.
+
+    `state`: where the store is, below the place.
+    """
     # The store knows files by their paths, so everything happens in one place.
     start, place = tmp_path / "start", tmp_path / "place"
     place.mkdir()
