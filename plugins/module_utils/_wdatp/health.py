@@ -98,6 +98,11 @@ class Health:
         known = self._known.get(key_of(item))
         return 0 if known is None else known.failures
 
+    def turn(self, item: Planned) -> tuple[bool, int]:
+        """Sorts streams: first whoever was not asked for the longest time, last those that failed."""
+        known = self._known.get(key_of(item))
+        return (False, 0) if known is None else (known.failures > 0, known.attempted)
+
     def held(self, item: Planned) -> WdatpError | None:
         """The error that is not looked for again now: this stream failed with it, and has to wait."""
         known = self._known.get(key_of(item))

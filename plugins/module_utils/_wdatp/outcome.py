@@ -89,7 +89,7 @@ class StreamReport:
     # When what it signs in with expires (ticks); None where nobody can know, as for a secret.
     secret_ends: int | None = None
 
-    # It failed before and was not asked this time; `error` is what it failed with.
+    # It was not asked this time: a budget was used up, or it failed before, and `error` is what it failed with.
     is_held: bool = False
 
     @property

@@ -273,12 +273,9 @@ class _Run:
         return 0 if is_unlimited else self.manifest.runs % tenants
 
     def _streams(self, planned: Sequence[Planned]) -> list[StreamReport]:
-        """All streams, several at a time; those that failed last time come last. Reports in the plan's order."""
+        """All streams, several at a time. Reports in the plan's order."""
         if self.health is not None and not self.is_dry:
             self.health.begin(planned)
-        first = self._whose_turn(len(planned)) if planned else 0
-        turns = [*range(first, len(planned)), *range(first)]
-        turns.sort(key=lambda number: self._failures(planned[number]) > 0)
         reports: dict[int, StreamReport] = {}
 
         def work(number: int) -> None:
@@ -288,8 +285,16 @@ class _Run:
                 self._note(planned[number], report)
                 self.context.progress(report, len(reports), len(planned))
 
-        in_parallel(turns, work, self.options.max_parallel if len(turns) > 1 else 1)
+        in_parallel(self._turns(planned), work, self.options.max_parallel if len(planned) > 1 else 1)
         return [reports[number] for number in range(len(planned))]
+
+    def _turns(self, planned: Sequence[Planned]) -> list[int]:
+        """In which order they are pulled: where there is a budget, none may always be the last."""
+        health = self.health
+        if health is not None:
+            return sorted(range(len(planned)), key=lambda number: health.turn(planned[number]))
+        first = self._whose_turn(len(planned))
+        return [*range(first, len(planned)), *range(first)]
 
     def _failures(self, item: Planned) -> int:
         return 0 if self.health is None else self.health.failures(item)
@@ -301,9 +306,10 @@ class _Run:
 
     def _stream(self, item: Planned) -> StreamReport:
         report = StreamReport(item.tenant_id, item.organization, item.api, item.credential)
-        report.error = self.health.held(item) if self.health is not None else None
-        if report.error is not None:
-            report.is_held = True
+        if self.health is not None:
+            report.error = self.health.held(item)
+            report.is_held = report.error is not None or not self.has_budget()
+        if report.is_held:
             return report
         try:
             self._pull(item, report)

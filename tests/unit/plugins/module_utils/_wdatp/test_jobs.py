@@ -245,6 +245,13 @@ def test_the_environment_has_no_say_in_a_job(collector: Collector, monkeypatch: 
     assert collector.pull().to_dict()["new"] == 90
 
 
+def test_with_a_budget_whoever_was_left_out_comes_first(collector: Collector) -> None:
+    collector.define(max_events=40, max_parallel=1)
+    written = [[stream.written for stream in collector.pull().streams] for _run in range(3)]
+    assert written == [[30, 10, 0], [0, 10, 30], [0, 10, 0]]
+    assert collector.pull().to_dict()["complete"] is True
+
+
 # --- parallel ---------------------------------------------------------------------------------------------------------
 
 
