@@ -30,7 +30,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # Worth another try each time, and each time in vain.
     "throttled": ({"leg": "api"}, {"status": 429, "retry_after": 120}),
     "failing": ({"leg": "api"}, {"status": 500}),
-    "cut_off": ({"leg": "api"}, {"truncate": 200}),
+    "cut_off": ({"leg": "api"}, {"truncate": 20}),
     # Cost time before anything is known to be wrong.
     "silent": ({"leg": "api"}, {"delay": _FOREVER}),
     "trickling": ({"leg": "api"}, {"drip": 5}),

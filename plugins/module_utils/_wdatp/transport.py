@@ -9,6 +9,7 @@ Knows nothing of the APIs. Answers come back whatever their status is; faults of
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ _PATIENCE = 10
 _LONG_SECONDS = 5
 # Bytes of one answer, decompressed: all of it is in memory, and so much is no page of any sensible size.
 LARGEST_ANSWER = 64 << 20
-_CHUNK = 1 << 16
+# Compressed bytes that are unpacked at a time: they may become a thousand times as many.
+_CHUNK = 1 << 14
 _SMALL_CHUNK = 1 << 11
 # Of a text from outside, so much is shown, and so much looked at for secrets: the longest tokens are a part of it.
 EXCERPT = 160
@@ -273,7 +275,8 @@ class Transport:
             self._note_date(response.headers)
             # urllib3 before 2.0 takes an answer that was cut off for a whole one.
             response.raw.enforce_content_length = True
-            body = _read_all(response.raw, time.monotonic() + _PATIENCE * options.timeout, place(url))
+            encoding = response.headers.get("Content-Encoding", "")
+            body = _read_all(response.raw, encoding, time.monotonic() + _PATIENCE * options.timeout, place(url))
         finally:
             # A connection whose answer was read to its end goes back to the pool all the same.
             response.close()
@@ -350,11 +353,11 @@ def _new_session(options: HttpOptions) -> requests.Session:
     return session
 
 
-def _read_all(raw: Any, deadline: float, where: str) -> bytes:
+def _read_all(raw: Any, encoding: str, deadline: float, where: str) -> bytes:
     """The decompressed body. A read that trickles would never time out by itself, so the whole has a deadline too."""
     chunks: list[bytes] = []
     size = 0
-    for chunk in _chunks(raw):
+    for chunk in _decompressed(_pieces(raw, deadline), encoding):
         chunks.append(chunk)
         size += len(chunk)
         if size > LARGEST_ANSWER:
@@ -364,16 +367,39 @@ def _read_all(raw: Any, deadline: float, where: str) -> bytes:
                 code="network.too_large",
                 wants_less=True,
             )
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer trickles in too slowly")
     return b"".join(chunks)
 
 
-def _chunks(raw: Any) -> Iterator[bytes]:
-    """Decompressed pieces. read1 (urllib3 2.1 and later) returns what has arrived; stream waits for whole chunks."""
+def _pieces(raw: Any, deadline: float) -> Iterator[bytes]:
+    """The body as it arrives. read1 (urllib3 2.1 and later) returns what is there; stream waits for whole pieces.
+
+    Not decompressed by urllib3: it would read on, past any deadline, until the compressed bytes make a plain one.
+    """
     if hasattr(raw, "read1"):
-        return iter(lambda: raw.read1(_CHUNK, decode_content=True), b"")
-    return raw.stream(_SMALL_CHUNK, decode_content=True)  # type: ignore[no-any-return]
+        pieces = iter(lambda: raw.read1(_CHUNK, decode_content=False), b"")
+    else:
+        pieces = raw.stream(_SMALL_CHUNK, decode_content=False)
+    for piece in pieces:
+        yield piece
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer trickles in too slowly")
+
+
+def _decompressed(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """urllib3's DecodeError where they are not what `encoding` says."""
+    import urllib3
+
+    decoders = {"gzip": urllib3.response.GzipDecoder, "deflate": urllib3.response.DeflateDecoder}
+    kind = decoders.get(encoding.strip().lower())
+    if kind is None:
+        yield from pieces
+        return
+    decoder = kind()
+    try:
+        for piece in pieces:
+            yield decoder.decompress(piece)
+    except zlib.error as error:
+        raise urllib3.exceptions.DecodeError(f"the answer is not {encoding}: {error}") from error
 
 
 def _faults() -> tuple[type[Exception], ...]:

@@ -172,14 +172,16 @@ def test_refused_connections_are_not_tried_for_long(tenant: MockTenant, wire: Ca
     assert one.transport.counters.requests == 3
 
 
+# The slower one: for seconds there is nothing to decompress.
+@pytest.mark.parametrize("rate", [200, 5])
 def test_an_answer_that_trickles_is_given_up(
-    tenant: MockTenant, wire: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
+    tenant: MockTenant, wire: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch, rate: int
 ) -> None:
     # A tenth of the real patience, and an answer that would take minutes without ever pausing for a second.
     monkeypatch.setattr(transport_module, "_PATIENCE", 1)
     # Where urllib3 waits for whole chunks, the end comes one chunk later.
     monkeypatch.setattr(transport_module, "_SMALL_CHUNK", 256)
-    fail(tenant, drip=200)
+    fail(tenant, drip=rate)
     one = wire(retries=0, timeout=1)
     started = time.monotonic()
     with pytest.raises(TransportError) as caught:
