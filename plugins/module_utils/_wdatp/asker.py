@@ -51,7 +51,9 @@ class ApiAsker:
         return self._get(self.source.newest_params(span, top))
 
     def answers(self) -> bool:
-        """Whether the API answers a question that no alert can spoil: for those of tomorrow."""
+        """Whether the API answers a question that no alert can spoil: for those of tomorrow. Not asked too late."""
+        if self.client.transport.is_late():
+            return False
         tomorrow = Span(self.server_now() + DAY, None)
         try:
             # A proxy's sign-in page is no answer, whatever its status says.

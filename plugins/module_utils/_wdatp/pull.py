@@ -326,6 +326,7 @@ class _Run:
             # One that fails is asked, but not waited for.
             connection = replace(connection, http=replace(connection.http, retries=0))
         transport = self._borrow(connection.http)
+        transport.deadline = self._turn_ends()
         try:
             _Stream(self, connection, transport, report).pull()
         finally:
@@ -338,7 +339,17 @@ class _Run:
         try:
             return self._idle[http].pop()
         except (KeyError, IndexError):
-            return Transport(http, self.context.warn, self.deadline)
+            return Transport(http, self.context.warn)
+
+    def _turn_ends(self) -> float | None:
+        """When a stream that begins now has to stop, at the next safe point, and without waiting for anything.
+
+        A run that its timer has begun lasts as long as its slowest stream, and the timer begins no other one in the
+        meantime: the others would wait for a tenant that is slow, or asks to wait. The next run goes on with it.
+        """
+        interval = None if self.context.insists else self.options.interval
+        turn = None if interval is None else time.monotonic() + interval / SECOND
+        return min((end for end in (self.deadline, turn) if end is not None), default=None)
 
     def claim(self, number: int, tenant_id: str) -> None:
         """JobError where another stream of this run is the same one: a tenant that goes by two names."""
@@ -430,7 +441,7 @@ class _Stream:
         try:
             is_mended = self._retry_quarantined()
             walk = self._walk(window, avoid=[Span(*span) for span in self._quarantined()])
-            drained = run.has_budget() and self._drain_in_pace(walk)
+            drained = self._has_budget() and self._drain_in_pace(walk)
             report.complete = drained and is_mended and not walk.is_partial and not walk.bad_slices
         finally:
             report.quarantined = len(self._quarantined())
@@ -458,7 +469,7 @@ class _Stream:
     def _is_readable(self, span: Span) -> bool:
         walk = self._walk(span)
         walk.asker.is_patient = False
-        if not self.run.has_budget() or not self._drain(walk, moves_cursor=False):
+        if not self._has_budget() or not self._drain(walk, moves_cursor=False):
             return False
         if walk.bad_slices or walk.is_partial:
             return False
@@ -486,11 +497,14 @@ class _Stream:
                 if not self._keep(batch.events, batch.moves_cursor and moves_cursor):
                     return False
                 # Time ends a run only behind what was known: else one that can just read that would never get on.
-                if not self.run.has_budget() and (self.report.new or self.report.updated):
+                if not self._has_budget() and (self.report.new or self.report.updated):
                     return False
                 # Or they would stay in memory while the next batch is waited for.
                 batch.events.clear()
         return True
+
+    def _has_budget(self) -> bool:
+        return self.run.has_budget() and not self.transport.is_late()
 
     def _window(self, now: int) -> Span:
         options = self.options

@@ -43,6 +43,8 @@ class PullOptions:
     max_parallel: int = 1
     # The job's name, where this is a run of one.
     job: str = ""
+    # How often the job runs.
+    interval: int | None = None
     # An event of its own after each run.
     heartbeat: bool = False
 
@@ -90,6 +92,7 @@ def pull_options(options: Mapping[str, Any]) -> PullOptions:
         reconcile=options.get("reconcile") or "no",
         max_parallel=_at_least(options, "max_parallel", 1) or MAX_PARALLEL.default,
         job=options.get("job") or "",
+        interval=parse_duration(options["interval"], "interval") if options.get("job") else None,
         heartbeat=bool(options.get("heartbeat")),
     )
     found.window(now_ticks())

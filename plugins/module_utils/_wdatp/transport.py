@@ -173,7 +173,7 @@ class Transport:
                 return reply
             if reply is not None:
                 self._note_hold(reply, pace)
-            failure = None if fault is None else explain(fault, url, self.options, self.route(url)[0])
+            failure = None if fault is None else self._explained(fault, url)
             slow += failure is not None and failure.error.wants_less
             is_too_slow = slow_retries is not None and slow > slow_retries
             if failure is not None and (is_too_slow or not failure.is_passing):
@@ -189,6 +189,12 @@ class Transport:
             if wait >= _LONG_SECONDS:
                 self._notify(f"{place(url)}: waiting {wait:.0f} s before another try ({_cause(reply, failure)}).")
             self._sleep(wait)
+
+    def _explained(self, fault: Exception, url: str) -> Any:
+        failure = explain(fault, url, self.options, self.route(url)[0])
+        # There is no time for smaller pages either.
+        failure.error.wants_less = failure.error.wants_less and not self.is_late()
+        return failure
 
     def _keep(self, pace: Pace, url: str) -> None:
         wait = pace.take(self._longest_wait())
@@ -237,6 +243,10 @@ class Transport:
 
     def _may_wait(self, seconds: float) -> bool:
         return seconds <= self._longest_wait()
+
+    def is_late(self) -> bool:
+        """Whether the deadline is over."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def _longest_wait(self) -> float:
         """Seconds; less than none where the time is over."""
