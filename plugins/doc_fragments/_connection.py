@@ -43,6 +43,18 @@ options:
       - Whose tenant is meant, where a credential or a host serves several. Case does not matter.
       - Where it is not given, E(WDATP_ORGANIZATION) is used.
     type: str
+requirements:
+  - requests >= 2.25
+  - msal >= 1.20
+notes:
+  - What is given counts before what the stored credential says, that before the environment, that before the default.
+  - The environment is that of the host where this runs. The environment's identity is not used where a stored
+    credential is.
+"""
+
+    # How patiently, and how often at most, an API is asked.
+    PATIENCE = r"""
+options:
   timeout:
     description:
       - Seconds to wait for a connection, and for each piece of an answer.
@@ -58,7 +70,7 @@ options:
       - At most so many requests to the API in any minute, together with all runs of the same user on this host for the
         same app registration and tenant.
       - Where it is not given, E(WDATP_REQUESTS_PER_MINUTE) is used; else the limit that Microsoft documents for the API
-        counts on Microsoft's own hosts, and none on others, as with O(api_url).
+        counts on Microsoft's own hosts, and none on others, as with C(api_url).
     type: int
   token_cache:
     description:
@@ -74,13 +86,6 @@ options:
       - Where it is not given, E(WDATP_RUNTIME_DIR) is used, else C(/run/wdatp) where that is possible, else C(wdatp) in
         E(XDG_RUNTIME_DIR), else C(wdatp-) and the user's number in the directory for temporary files.
     type: path
-requirements:
-  - requests >= 2.25
-  - msal >= 1.20
-notes:
-  - What is given counts before what the stored credential says, that before the environment, that before the default.
-  - The environment is that of the host where this runs. The environment's identity is not used where a stored
-    credential is.
 """
 
     IDENTITY = r"""

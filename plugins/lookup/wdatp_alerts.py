@@ -17,6 +17,7 @@ description:
     where it is needed more than once.
 extends_documentation_fragment:
   - secops.defender._connection
+  - secops.defender._connection.patience
   - secops.defender._connection.identity
   - secops.defender._connection.target
   - secops.defender._connection.config_dir

@@ -38,10 +38,7 @@ from ansible_collections.secops.defender.plugins.module_utils._argspec import ar
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.clouds import refuse_china
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import DependencyError, WdatpError
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import Option
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor, environment_of
-
-# Of results, what is data and no text for people: no secret can be in it, but a short one may occur there by chance.
-_DATA = ("api", "code", "cursor", "events", "ids", "sha256", "tenant_id")
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.redact import Redactor, environment_of, masked
 
 
 class Failed(Exception):
@@ -159,20 +156,14 @@ class _Module(AnsibleModule):  # type: ignore[misc]
         the forms it gets those that are in no data, for the texts that it adds itself.
         """
         self._mask()
-        shown = {name: self._masked(value, name) for name, value in kwargs.items()}
+        shown = masked(kwargs, self._hidden)
         shown["invocation"] = {"module_args": remove_values(self.params, self.no_log_values)}
         texts = "\0".join(_leaves(shown))
         self.no_log_values = {form for form in self.no_log_values if form not in texts}
         super()._return_formatted(shown)
 
-    def _masked(self, value: t.Any, name: str = "") -> t.Any:
-        if name in _DATA:
-            return value
-        if isinstance(value, dict):
-            return {key: self._masked(item, key) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._masked(item) for item in value]
-        return self.redactor.text(remove_values(value, self.no_log_values)) if isinstance(value, str) else value
+    def _hidden(self, text: str) -> str:
+        return self.redactor.text(str(remove_values(text, self.no_log_values)))
 
     def _mask(self) -> None:
         self.learn_params()

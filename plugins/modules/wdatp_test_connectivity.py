@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - secops.defender._attributes.info_module
   - secops.defender._attributes.actiongroup_wdatp
   - secops.defender._connection
+  - secops.defender._connection.patience
   - secops.defender._connection.config_dir
   - secops.defender._connection.identity
   - secops.defender._connection.target

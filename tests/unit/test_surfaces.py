@@ -29,6 +29,9 @@ TABLES = {
     "wdatp_test_connectivity": options.CONNECTIVITY,
     "wdatp_pull_events": (*options.CONNECTION, *options.PULL),
     "wdatp_alerts": options.LOOKUP,
+    "wdatp_program": options.PROGRAM,
+    "wdatp_pull_job": options.JOB,
+    "wdatp_pull_job_info": options.JOB_INFO,
 }
 # What wdatp_credential stores is what its task gives; the environment counts when the credential is used.
 STORED_AS_GIVEN = {

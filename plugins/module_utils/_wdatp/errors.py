@@ -120,6 +120,12 @@ class JobError(WdatpError):
     default_code = "job.invalid"
 
 
+class ProgramError(WdatpError):
+    """The file of the command `wdatp`: not ours, newer, or not writable."""
+
+    default_code = "program.failed"
+
+
 class StoreError(WdatpError):
     """The state on this host: locked, corrupt, too new, not writable, no space."""
 

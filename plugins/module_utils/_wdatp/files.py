@@ -36,14 +36,14 @@ def make_directory(path: str, mode: int, enforce: bool = False) -> None:
         os.close(descriptor)
 
 
-def put_in_place(path: str, text: str, mode: int) -> None:
+def put_in_place(path: str, content: str | bytes, mode: int) -> None:
     """Put a file in place as a whole; at no moment can anybody read it who may not read it in the end."""
     directory = os.path.dirname(path)
     # mkstemp makes files of mode 0600, and never opens one that is there.
     descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=directory)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             give_to_owner_of(directory, descriptor)
             os.fchmod(descriptor, mode)

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
@@ -25,6 +25,8 @@ from .options import Option
 MASK = "********"
 # Shorter texts occur by chance in any message; masking them would only make messages unreadable.
 _SHORTEST = 4
+# Of results, what is data and no text for people: no secret can be in it, but a short one may occur there by chance.
+_DATA = ("api", "code", "cursor", "events", "ids", "sha256", "tenant_id")
 # Options that are addresses, in which a password may stand.
 _ADDRESSES = ("proxy", "api_url", "authority_url")
 _HEX = re.compile("%[0-9A-F]{2}")
@@ -176,6 +178,17 @@ class Redactor:
             if secret.pattern is not None:
                 text = secret.pattern.sub(MASK, text)
         return _TOKEN.sub(MASK, text)
+
+
+def masked(value: Any, mask: Callable[[str], str], name: str = "") -> Any:
+    """A result with all its texts masked, and its data and figures left alone. `name`: under which it is returned."""
+    if name in _DATA:
+        return value
+    if isinstance(value, Mapping):
+        return {key: masked(item, mask, key) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item, mask) for item in value]
+    return mask(value) if isinstance(value, str) else value
 
 
 def _longest_first(forms: set[str]) -> list[str]:
