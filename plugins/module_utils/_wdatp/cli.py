@@ -16,13 +16,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .commandline import USAGE, UsageError, parser
+from .commandline import parser
 from .console import Console
 from .errors import OptionError, WdatpError
 from .options import CONNECTION
 from .redact import environment_of
 
-DONE, FAILED = 0, 1
+FAILED, USAGE = 1, 2
+# Of `status`: monitoring must not take a command that was typed wrongly for a critical state.
 _UNKNOWN = 3
 _CRITICAL_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -33,12 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(as_json="--json" in arguments)
     console.redactor.learn(CONNECTION, environment_of(CONNECTION))
     try:
-        options = vars(parser().parse_args(arguments))
-        console.quiet = bool(options.get("quiet"))
-        return _flushed(_run(options, console))
-    except UsageError as error:
-        console.failure(error)
-        return error.exit_code
+        return _flushed(_run(arguments, console))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -52,9 +48,11 @@ def _flushed(code: int) -> int:
     return code
 
 
-def _run(options: Mapping[str, Any], console: Console) -> int:
-    is_status = options["command"] == "status"
+def _run(arguments: Sequence[str], console: Console) -> int:
+    is_status = "status" in arguments
     try:
+        options = vars(parser().parse_args(arguments))
+        console.quiet = bool(options.get("quiet"))
         return _call(options, console)
     except WdatpError as error:
         console.failure(error)

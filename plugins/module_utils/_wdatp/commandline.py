@@ -21,8 +21,6 @@ from .version import VERSION
 
 _REPORT = {option.name: option for option in REPORT}
 _JOB = Option("job")
-# What ends a command that was typed wrongly; a monitoring system must not take that for a critical state.
-USAGE, USAGE_STATUS = 2, 3
 
 
 @dataclass(frozen=True)
@@ -257,20 +255,10 @@ environment:
 
 
 class Parser(argparse.ArgumentParser):
-    """`usage`: the exit code of a command that was typed wrongly."""
-
-    usage_code = USAGE
+    """Raises an OptionError where a command was typed wrongly."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help shows what can be typed.", self.usage_code)
-
-
-class UsageError(OptionError):
-    """A command that was typed wrongly. `exit_code`: with which the program ends."""
-
-    def __init__(self, message: str, remedy: str, exit_code: int) -> None:
-        super().__init__(f"{message[:1].upper()}{message[1:]}.", remedy)
-        self.exit_code = exit_code
+        raise OptionError(f"{message[:1].upper()}{message[1:]}.", f"{self.prog} --help shows what can be typed.")
 
 
 def parser() -> Parser:
@@ -293,8 +281,6 @@ def _add_command(commands: Any, command: Command) -> None:
         epilog=textwrap.dedent(command.more).strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if command.name == "status":
-        found.usage_code = USAGE_STATUS
     if command.file:
         found.add_argument("file", nargs="?", metavar="FILE", help=command.file)
     for typed in command.options:

@@ -100,7 +100,8 @@ def take_back(job: Job, state_dir: str, who: str) -> list[str]:
     with Store(job.state_dir(state_dir), files_below=state_dir) as store:
         streams = _streams(store, who)
         with store.transaction():
-            store.change("UPDATE stream SET moved=NULL WHERE id=?", [(stream[0],) for stream in streams])
+            for stream in streams:
+                _let_in(store, stream[0])
     return sorted({stream[1] for stream in streams})
 
 
@@ -225,9 +226,10 @@ def _number_of_job(store: Store, job: Job, state_dir: str) -> int:
 def _take_in(store: Store, job: int, head: dict[str, Any]) -> int:
     """The head of a stream; of two cursors the older one counts: the ledger knows what comes again."""
     stream = store.stream(job, head["tenant"], head["api"])
+    _let_in(store, stream)
     lateness, day = head["lateness"]
     store.change(
-        "UPDATE stream SET moved=NULL, lateness=max(lateness, ?), lateness_day=max(lateness_day, ?) WHERE id=?",
+        "UPDATE stream SET lateness=max(lateness, ?), lateness_day=max(lateness_day, ?) WHERE id=?",
         [(lateness, day, stream)],
     )
     store.change(
@@ -239,3 +241,9 @@ def _take_in(store: Store, job: int, head: dict[str, Any]) -> int:
         "INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?,?,?)", [(stream, *item) for item in head["quarantine"]]
     )
     return stream
+
+
+def _let_in(store: Store, stream: int) -> None:
+    """A stream is pulled here from now on, and with the next run. Inside a transaction."""
+    store.change("UPDATE stream SET moved=NULL WHERE id=?", [(stream,)])
+    store.change("UPDATE health SET retry_at=NULL WHERE stream=?", [(stream,)])
