@@ -30,6 +30,7 @@ TABLES = {
     "wdatp_pull_events": (*options.CONNECTION, *options.PULL),
     "wdatp_alerts": options.LOOKUP,
     "wdatp_program": options.PROGRAM,
+    "wdatp_report": options.REPORT,
     "wdatp_pull_job": options.JOB,
     "wdatp_pull_job_info": options.JOB_INFO,
 }

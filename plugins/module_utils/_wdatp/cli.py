@@ -89,6 +89,10 @@ def _call(options: Mapping[str, Any], console: Console) -> int:
         from .commands.status import show_status
 
         return show_status(options, console)
+    if command == "report":
+        from .commands.report import show_report
+
+        return show_report(options, console)
     if command == "check-config":
         from .commands.check_config import check_config
 

@@ -21,6 +21,8 @@ from .errors import TransportError
 
 # How a version, or an id, begins that was made from the content, for want of a better one.
 CONTENT = "sha256:"
+# So many characters of a text are enough for a report.
+SHORT = 200
 
 _BOM = b"\xef\xbb\xbf"
 # Control characters inside strings are not JSON, but losing a page for one would be worse.
@@ -30,6 +32,16 @@ _blank = WHITESPACE.match
 Fields = dict[str, Any]
 
 
+class Columns(NamedTuple):
+    """What a report shows of an event: short texts, in the API's own words."""
+
+    severity: str = ""
+    title: str = ""
+    status: str = ""
+    machine: str = ""
+    user: str = ""
+
+
 class Event(NamedTuple):
     """One alert or incident. `version`: its update time, Microsoft's own text; `ticks`: the same as a number."""
 
@@ -37,6 +49,7 @@ class Event(NamedTuple):
     id: str
     version: str
     raw: bytes
+    columns: Columns = Columns()
 
 
 class Page(NamedTuple):
@@ -62,6 +75,14 @@ def text_of(value: Any) -> str:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return value
+
+
+def short_text(value: Any) -> str:
+    """A field's text for a report; empty where it holds no text."""
+    if not isinstance(value, str):
+        return ""
+    # Most texts are ASCII, and this is asked several times for each event.
+    return value[:SHORT] if value.isascii() else text_of(value)[:SHORT]
 
 
 def value_of(raw: bytes) -> Any:

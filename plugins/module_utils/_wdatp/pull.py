@@ -31,6 +31,7 @@ from .health import Health
 from .heartbeat import beat
 from .holdings import NOWHERE, Holdings, Targets
 from .jobs import Job, options_of_run
+from .journal import Journal
 from .ledger import DUPLICATES, Ledger, Verdict
 from .manifest import Checker, Manifest, batches_of, by_stream, piece_of, read_chain
 from .memory import give_large_blocks_back
@@ -173,6 +174,7 @@ class _Run:
         self.is_reconciling = options.reconcile != "no"
         self.holdings = Holdings(store, outbox, _oldest(options), self.is_reconciling, context.warn)
         self.manifest = Manifest(store)
+        self.journal = Journal(store)
         self._checkers: dict[str, Checker] = {}
         self._said: set[str] = set()
         self.health = Health(store, job, context.insists) if options.job else None
@@ -452,6 +454,7 @@ class _Stream:
         if report.complete and not run.is_dry:
             with run.store.transaction():
                 run.store.prune(self.number, self.today)
+                run.journal.prune(self.today)
 
     def _walk(self, window: Span, avoid: Sequence[Span] = ()) -> Walk:
         size, _warning = page_size_of(self.options.page_size, self.source)
@@ -624,6 +627,8 @@ class _Stream:
             batches = [
                 self._put(events, destination) for destination, events in self._shipments(verdicts, targets) if events
             ]
+            chosen = [verdict.event for verdict, where in zip(verdicts, targets) if where != NOWHERE]
+            self.run.journal.add(self.number, self.origin["organization"], chosen, self.today)
             if cursor is not None:
                 store.set_cursor(self.number, self.filter_key, cursor)
             if lateness:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .asker import ApiAsker
@@ -30,22 +31,33 @@ def recent(queries: Sequence[Mapping[str, Any]], context: Context) -> list[dict[
     `queries`: option values; `limit` and `max_bytes` of the first hold for all together. WdatpError for whatever is in
     the way: a part is never returned as if it were all.
     """
-    limit, max_bytes = queries[0]["limit"], queries[0]["max_bytes"]
-    if limit < 1:
-        raise OptionError(f"limit: {limit} is too small.", "Give at least 1.")
+    limit, max_bytes = check_limit(queries[0]["limit"]), queries[0]["max_bytes"]
     for options in queries:
-        _window(options, now_ticks())
+        window_of(options, now_ticks())
     asked = [(options, connection) for options in queries for connection in resolve(options)]
     runtime = runtime_of(queries[0], context.warn, context.check_mode)
     found: list[Event] = []
     for options, connection in asked:
-        found = _newest([*found, *_of_tenant(options, connection, limit, context, runtime)], limit)
+        with _asking(options, connection, context, runtime) as (asker, source, window):
+            found = _newest([*found, *_events(asker, source, window, limit)], limit)
     return [value_of(event.raw) for event in _within(found, max_bytes)]
 
 
-def _of_tenant(
-    options: Mapping[str, Any], connection: Connection, limit: int, context: Context, runtime: Runtime
-) -> list[Event]:
+def events_of(queries: Sequence[Mapping[str, Any]], context: Context) -> Iterator[tuple[Connection, Event]]:
+    """All events of all tenants that the queries mean, in no order, a page of them in memory. Otherwise as recent."""
+    asked = [(options, connection) for options in queries for connection in resolve(options)]
+    runtime = runtime_of(queries[0], context.warn, context.check_mode)
+    for options, connection in asked:
+        with _asking(options, connection, context, runtime) as (asker, source, window):
+            for event in _walked(asker, source, window):
+                yield connection, event
+
+
+@contextmanager
+def _asking(
+    options: Mapping[str, Any], connection: Connection, context: Context, runtime: Runtime
+) -> Iterator[tuple[ApiAsker, Source, Span]]:
+    """Who asks a tenant's API, which that is, and the window by Microsoft's clock."""
     source = source_of(connection.target.api, options["expand"], wanted_of(options))
     if source.warning:
         context.warn(source.warning)
@@ -54,13 +66,20 @@ def _of_tenant(
         client = Client(connection, source, transport, context.redactor, runtime)
         # Entra ID's answer tells Microsoft's time.
         client.auth.token()
-        window = _window(options, transport.server_now())
-        return _events(ApiAsker(client, source), source, window, limit)
+        yield ApiAsker(client, source), source, window_of(options, transport.server_now())
     finally:
         transport.close()
 
 
-def _window(options: Mapping[str, Any], now: int) -> Span:
+def check_limit(limit: int) -> int:
+    """OptionError where it is too small."""
+    if limit < 1:
+        raise OptionError(f"limit: {limit} is too small.", "Give at least 1.")
+    return limit
+
+
+def window_of(options: Mapping[str, Any], now: int) -> Span:
+    """From `since` to `until`, which may be back from `now` (ticks). OptionError where they make no sense."""
     until = options.get("until")
     span = Span(parse_moment(options["since"], now, "since"), parse_moment(until, now, "until") if until else None)
     if span.high is not None and span.low >= span.high:
@@ -106,9 +125,12 @@ def _is_newest_first(events: list[Event], span: Span, source: Source) -> bool:
 
 
 def _all(asker: ApiAsker, source: Source, window: Span, limit: int) -> list[Event]:
-    newest: list[Event] = []
+    return _newest(_walked(asker, source, window), limit)
+
+
+def _walked(asker: ApiAsker, source: Source, window: Span) -> Iterator[Event]:
+    """Every event of a window, oldest first. WdatpError where one can't be read: a part is never taken for all."""
     for batch in Walk(source, asker, window, source.page_default):
         if batch.bad:
             raise batch.bad.error
-        newest = _newest([*newest, *batch.events], limit)
-    return newest
+        yield from batch.events

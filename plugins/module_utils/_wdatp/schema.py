@@ -12,7 +12,8 @@ What a table is for:
 * batch: the outbox; `destination`: for this one only, null: for all of the job
 * destination: how far each is; `end`, `mtime`: how the store left the file
 * found: events that a file holds although the store does not know of them
-* shown: a few columns of each event that was written, for the report; of some days only
+* shown: a few columns of each event that was written, for the report, one row for each batch; of some days only.
+  `first`, `last`: the update times in it
 * health: how each stream fared last; run: how the last run of each job did
 * part, manifest: what was committed since the last entry of the manifest, and its newest entries
 """
@@ -70,10 +71,9 @@ CREATE TABLE manifest (run INTEGER PRIMARY KEY, line BLOB NOT NULL, is_written I
     2: """
 ALTER TABLE stream ADD COLUMN moved TEXT;
 CREATE TABLE shown (
-  number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, organization TEXT, time INTEGER NOT NULL,
-  received INTEGER NOT NULL, id TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, status TEXT NOT NULL,
-  machine TEXT NOT NULL, user TEXT NOT NULL);
-CREATE INDEX shown_time ON shown (time);
+  number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, organization TEXT, received INTEGER NOT NULL,
+  first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL);
+CREATE INDEX shown_last ON shown (last);
 CREATE TABLE health (
   job INTEGER NOT NULL, tenant TEXT NOT NULL, api TEXT NOT NULL, credential TEXT NOT NULL, organization TEXT,
   stream INTEGER,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..page import Fields, text_of
+from ..page import SHORT, Columns, Fields, text_of
 from ..times import SECOND
 from .base import Filter, Params, Retirement, Source, Span
 
@@ -73,6 +73,17 @@ class AlertExporter(Source):
             filter(None, (_field(fields, name) for name in ("AlertId", "IocUniqueId", "AlertPart")))
         )
         return event_id, _field(fields, self.time_field)
+
+    def columns(self, fields: Fields) -> Columns:
+        """A row is a detection: it has no status."""
+        machine = _field(fields, "ComputerDnsName") or _field(fields, "MachineName")
+        return Columns(
+            _field(fields, "Severity")[:SHORT],
+            _field(fields, "AlertTitle")[:SHORT],
+            "",
+            machine[:SHORT],
+            _field(fields, "UserName")[:SHORT],
+        )
 
 
 def _field(fields: Fields, name: str) -> str:

@@ -11,11 +11,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import OptionError
 from ..formats import one_line
-from ..page import CONTENT, Event, Fields, text_of
+from ..page import CONTENT, Columns, Event, Fields, text_of
 from ..times import format_time, parse_time
 
 Params = list[tuple[str, str]]
@@ -174,7 +174,11 @@ class Source(ABC):
             ticks = parse_time(version)
         except ValueError:
             ticks, version = -1, content_name(raw)
-        return Event(ticks, event_id or content_name(raw), version, raw)
+        return Event(ticks, event_id or content_name(raw), version, raw, self.columns(fields))
+
+    @abstractmethod
+    def columns(self, fields: Fields) -> Columns:
+        """What a report shows of a row. Rows may hold anything: what is of another type than expected is empty."""
 
     def is_wanted(self, fields: Fields) -> bool:
         """Whether a row passes the filters that the API could not apply itself."""
@@ -235,6 +239,20 @@ class ODataSource(Source):
 
     def identify(self, fields: Fields) -> tuple[str, str]:
         return text_of(fields.get("id")), text_of(fields.get(self.time_field))
+
+
+def device_and_account(evidence: Any, device: Any = None, account: Any = None) -> tuple[Any, Any]:
+    """The first device and the first account that a list of Graph's evidence names, unless they are known already."""
+    for item in evidence if isinstance(evidence, list) else ():
+        if device and account:
+            break
+        if isinstance(item, dict):
+            device = device or item.get("deviceDnsName") or item.get("hostName")
+            if not account:
+                user = item.get("userAccount")
+                if isinstance(user, dict):
+                    account = user.get("accountName") or user.get("userPrincipalName")
+    return device, account
 
 
 def content_name(raw: bytes) -> str:

@@ -12,7 +12,8 @@ that $orderby is honoured and that a next link is often missing was seen in prod
 
 from __future__ import annotations
 
-from .base import Filter, ODataSource
+from ..page import Columns, Fields, short_text
+from .base import Filter, ODataSource, device_and_account
 
 GRAPH_HEADERS = {"Prefer": "include-unknown-enum-members"}
 GRAPH_SEVERITIES = {name: name for name in ("unknown", "informational", "low", "medium", "high")}
@@ -37,3 +38,14 @@ class GraphAlerts(ODataSource):
         # Not among the properties that the API can filter by.
         "category": Filter("category", is_local=True),
     }
+
+    def columns(self, fields: Fields) -> Columns:
+        get = fields.get
+        device, account = device_and_account(get("evidence"))
+        return Columns(
+            short_text(get("severity")),
+            short_text(get("title")),
+            short_text(get("status")),
+            short_text(device),
+            short_text(account),
+        )

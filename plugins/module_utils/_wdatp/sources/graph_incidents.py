@@ -10,7 +10,8 @@ fail for incidents with very many of them (github.com/elastic/integrations/issue
 
 from __future__ import annotations
 
-from .base import Filter, ODataSource
+from ..page import Columns, Fields, short_text
+from .base import Filter, ODataSource, device_and_account
 from .graph_alerts import GRAPH_HEADERS, GRAPH_SEVERITIES
 
 _STATUSES = ("active", "inProgress", "resolved", "redirected", "awaitingAction")
@@ -33,3 +34,21 @@ class GraphIncidents(ODataSource):
         "severity": Filter("severity", GRAPH_SEVERITIES),
         "status": Filter("status", {name: name for name in _STATUSES}),
     }
+
+    def columns(self, fields: Fields) -> Columns:
+        """An incident names no device and no account; the first ones of its alerts stand for them."""
+        get = fields.get
+        alerts = get("alerts")
+        device = account = None
+        for alert in alerts if isinstance(alerts, list) else ():
+            if isinstance(alert, dict):
+                device, account = device_and_account(alert.get("evidence"), device, account)
+                if device and account:
+                    break
+        return Columns(
+            short_text(get("severity")),
+            short_text(get("displayName")),
+            short_text(get("status")),
+            short_text(device),
+            short_text(account),
+        )

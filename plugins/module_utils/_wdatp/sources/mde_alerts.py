@@ -11,6 +11,7 @@ requests a minute and 1,500 an hour; $orderby is not listed, the newest come fir
 
 from __future__ import annotations
 
+from ..page import Columns, Fields, short_text
 from .base import Filter, ODataSource, Retirement
 
 _SEVERITIES = {
@@ -46,3 +47,14 @@ class MdeAlerts(ODataSource):
         "status": Filter("status", _STATUSES),
         "category": Filter("category"),
     }
+
+    def columns(self, fields: Fields) -> Columns:
+        get = fields.get
+        user = get("relatedUser")
+        return Columns(
+            short_text(get("severity")),
+            short_text(get("title")),
+            short_text(get("status")),
+            short_text(get("computerDnsName")),
+            short_text(user.get("userName")) if isinstance(user, dict) else "",
+        )

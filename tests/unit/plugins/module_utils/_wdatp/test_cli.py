@@ -244,7 +244,7 @@ def test_the_program_holds_the_whole_engine() -> None:
     files = {name for name in build("/usr/bin/python3").files if name != "__main__.py"}
     there = {f"_wdatp/{path.relative_to(ENGINE).as_posix()}" for path in ENGINE.rglob("*.py")}
     # What only modules need.
-    assert there - files == {"_wdatp/program.py", "_wdatp/definitions.py", "_wdatp/details.py", "_wdatp/recent.py"}
+    assert there - files == {"_wdatp/program.py", "_wdatp/definitions.py", "_wdatp/details.py"}
     assert files <= there
 
 
