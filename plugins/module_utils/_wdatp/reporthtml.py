@@ -40,7 +40,8 @@ li { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem .7rem; 
 table { border-collapse: collapse; width: 100%; margin-top: 1rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 td { overflow-wrap: anywhere; }
-td:first-child { white-space: nowrap; }
+td:first-child, td:nth-child(2), td:nth-child(4) { white-space: nowrap; }
+td:nth-child(3) { min-width: 15rem; }
 td:last-child { font-size: .8rem; min-width: 6rem; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid; }
