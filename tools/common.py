@@ -25,8 +25,8 @@ REQUIREMENTS = ROOT / "tools" / "requirements"
 
 # A user's own settings for these would change what the tools see, or name a real tenant.
 _FOREIGN_PREFIXES = ("ANSIBLE_", "AZURE_", "COVERAGE_", "HYPOTHESIS_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "WDATP_")
-# The stateful test's: they name no tenant, and whoever sets them means the tests.
-_TEST_SETTINGS = ("WDATP_TEST_SEED", "WDATP_TEST_SHRINK", "WDATP_TEST_STEPS")
+# The tests' own: they name no tenant, and whoever sets them means the tests.
+_TEST_SETTINGS = ("WDATP_TEST_RELEASES", "WDATP_TEST_SEED", "WDATP_TEST_SHRINK", "WDATP_TEST_STEPS")
 _VENV_HINT = (
     "Python's venv module is missing for {python}. Install it (Debian, Ubuntu: apt-get install python3-venv; "
     "Fedora and RHEL have it in python3), then run this command again."

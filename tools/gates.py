@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from ansible_test import sanity
 from collection import build_and_install_collection, build_collection, sync_tree
 from common import LOCAL, REQUIREMENTS, ROOT, Result, ToolError, ensure_venv, private_env, run, run_live
+from host_trees import RELEASES, ensure_tree, ensure_wheels, why_not
 from pythons import find_python, own_python
 
 # The newest ansible-core's Pythons first; ansible-core 2.16 runs on no newer one than 3.12.
@@ -86,6 +87,20 @@ def _on_core(name: str, venv: Path, options: Options) -> Report:
     more = {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_HOME": LOCAL / "home" / ".ansible"}
     # Most files play one long playbook for all their tests: in one process, it is played once.
     return _pytest(name, venv, "tests/integration", options, *_spread(options, "--dist=loadfile"), **more)
+
+
+def _collectors(options: Options) -> Report:
+    """The role on booted hosts of one release, or of those that WDATP_TEST_RELEASES names ("all", or with commas)."""
+    if lack := why_not():
+        raise Skipped(lack)
+    wanted = os.environ.get("WDATP_TEST_RELEASES", RELEASES[0])
+    releases = RELEASES if wanted == "all" else tuple(wanted.split(","))
+    venv = _newest_venv()
+    collections = LOCAL / "collections" / venv.name
+    build_and_install_collection(venv, collections)
+    hosts = ":".join(f"{name}={ensure_tree(name)}={ensure_wheels(name, venv)}" for name in releases)
+    more = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "WDATP_TEST_HOSTS": hosts}
+    return _pytest("collectors", venv, "tests/collectors", options, *_spread(options, "--dist=loadscope"), **more)
 
 
 def _spread(options: Options, *more: str) -> list[str]:
@@ -226,6 +241,7 @@ def _2_16_venv() -> Path:
 
 # The longest first: two run at a time, and so they end at about the same time.
 GATES = [
+    Gate("collectors", "the role pull_job on hosts that are really booted, against the mock tenant", _collectors),
     Gate("integration", "real ansible-playbook runs against the mock tenant, on the newest ansible-core", _integration),
     Gate("integration-2.16", "the same on the oldest supported ansible-core", _integration_2_16),
     Gate("sanity-2.16", "ansible-test sanity on the oldest supported ansible-core", _sanity_2_16, pure=True),

@@ -29,6 +29,7 @@ def job_infos(config_dir: str, state_dir: str, name: str | None = None) -> list[
     What can't be read of one job is that job's `error`.
     """
     store = JobStore(config_dir)
+    jobs: list[Job | dict[str, Any]]
     jobs = [store.load(name)] if name else [_loaded(store, known) for known in store.names()]
     return [_info(store, job, state_dir) if isinstance(job, Job) else job for job in jobs]
 
