@@ -205,6 +205,15 @@ def _galaxy(options: Options) -> Report:
     return _single(Result(1, result.output) if complaints else result)
 
 
+def _ee(options: Options) -> Report:
+    """What ansible-builder would install for an execution environment with this collection."""
+    tree = sync_tree("ee")
+    venv = _lint_venv()
+    result = run([venv / "bin" / "ansible-builder", "introspect", "--sanitize", tree.parents[2]], private_env(venv))
+    lacking = [name for name in ("requests", "msal") if not re.search(rf"^- '{name}", result.output, re.MULTILINE)]
+    return _single(Result(1, f"{', '.join(lacking)} would be missing.\n{result.output}") if lacking else result)
+
+
 def _licenses(options: Options) -> Report:
     return _commands(_lint_venv(), sync_tree("licenses"), "reuse lint --lines")
 
@@ -252,6 +261,7 @@ GATES = [
     Gate("lint", "ansible-lint, production profile", _ansible_lint, pure=True),
     Gate("galaxy", "what Galaxy says to the tarball", _galaxy, pure=True),
     Gate("docs", "plugin and role documentation", _docs, pure=True),
+    Gate("ee", "what an execution environment gets of the collection", _ee, pure=True),
     Gate("types", "mypy strict", _types, fast=True, pure=True),
     Gate("style", "ruff: rules and format", _style, fast=True, pure=True),
     Gate("licenses", "REUSE: every file says its licence", _licenses, fast=True, pure=True),

@@ -125,9 +125,9 @@ EXAMPLES = r"""
         format: envelope
   become: true
 
-- name: Share the tenants with two other collectors
+- name: Share the tenants among all hosts of the play
   secops.defender.wdatp_pull_job:
-    collectors: [collector1, collector2, collector3]
+    collectors: "{{ ansible_play_hosts_all }}"
     collector: "{{ inventory_hostname }}"
   become: true
 

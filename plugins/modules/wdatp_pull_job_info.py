@@ -39,7 +39,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that:
       - streams | selectattr('last_error') | list | length == 0
-      - streams | map(attribute='lag_seconds') | map('default', 0, true) | max < 3600
+      - (streams | map(attribute='lag_seconds') | select | list + [0]) | max < 3600
   vars:
     streams: "{{ found.jobs | map(attribute='streams') | flatten }}"
 """

@@ -111,17 +111,17 @@ EXAMPLES = r"""
     since: 24h
     severity: [medium, high]
     format: html
-    dest: /var/www/html/defender.html
+    dest: /var/log/defender/yesterday.html
   become: true
 
 - name: Ask Microsoft for the last hour of one customer
   secops.defender.wdatp_report:
     source: api
-    credential: msp
+    credential: customers
     organization: [Contoso]
     since: 1h
     format: json
-    dest: /tmp/contoso.json
+    dest: /var/log/defender/contoso.json
   become: true
 """
 
@@ -223,7 +223,7 @@ dest:
   description: The file.
   returned: success, with O(dest)
   type: str
-  sample: /var/www/html/defender.html
+  sample: /var/log/defender/yesterday.html
 error:
   description: What went wrong, for machines. The same is in RV(ignore:msg) for people.
   returned: failure

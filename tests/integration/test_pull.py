@@ -150,6 +150,7 @@ def test_first_second_and_third_pull(run_playbook: PlaybookRunner, mock: MockTen
             {
                 "tenant_id": mock.tenant_id,
                 "organization": None,
+                "credential": None,
                 "api": "graph_alerts",
                 "error": None,
                 **{name: found[name] for name in (*COUNTS, "complete", "cursor", "lag_seconds", "silent_seconds")},

@@ -62,7 +62,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     except Exception as error:
         console.failure(_bug(error))
         if os.environ.get("WDATP_DEBUG"):
-            print(console.redactor.text(traceback.format_exc()), file=sys.stderr)
+            sys.stderr.write(console.redactor.text(traceback.format_exc()))
         return _UNKNOWN if is_status else FAILED
 
 

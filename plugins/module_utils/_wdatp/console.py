@@ -42,9 +42,9 @@ class Console:
         """What a command came to: for programs and for people. `text` is masked by whoever made it: it may be data."""
         self.passing("")
         if self.as_json:
-            print(json.dumps(masked(value, self.redactor.text), indent=2, ensure_ascii=False))
-        elif text:
-            print(text)
+            text = json.dumps(masked(value, self.redactor.text), indent=2, ensure_ascii=False)
+        if text:
+            sys.stdout.write(f"{text}\n")
 
     def failure(self, error: WdatpError) -> None:
         """What ends a command, in the form of a failed task's result."""
