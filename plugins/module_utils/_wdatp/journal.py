@@ -47,6 +47,10 @@ class Shown(NamedTuple):
     def time(self) -> int:
         return -self.age
 
+    def __lt__(self, other: tuple[object, ...]) -> bool:
+        # What follows may be missing, and what is missing has no place in an order.
+        return self[:4] < other[:4]
+
     def is_same_event(self, other: Shown) -> bool:
         return self[:4] == other[:4]
 
@@ -62,7 +66,7 @@ class Journal:
         received, oldest = now_ticks(), _oldest(day)
         kept = [
             # One without an update time was met now.
-            (event.ticks if event.ticks >= 0 else received, event.id[:SHORT], *event.columns)
+            (event.ticks if event.ticks >= 0 else received, event.id[:SHORT], event.columns)
             for event in events
             if not 0 <= event.ticks < oldest
         ]
@@ -114,8 +118,8 @@ class Journal:
 
 
 def _shown(text: str, tenant: str, api: str, received: int, organization: str | None) -> Iterator[Shown]:
-    for ticks, event_id, *columns in json.loads(text):
-        yield Shown(-ticks, tenant, api, event_id, received, organization, Columns(*columns))
+    for ticks, event_id, columns in json.loads(text):
+        yield Shown(-ticks, tenant, api, event_id, received, organization, Columns.unpacked(columns))
 
 
 def _oldest(day: int) -> int:

@@ -23,6 +23,8 @@ from .errors import TransportError
 CONTENT = "sha256:"
 # So many characters of a text are enough for a report.
 SHORT = 200
+# ASCII's unit separator, between such texts.
+_UNIT = "\x1f"
 
 _BOM = b"\xef\xbb\xbf"
 # Control characters inside strings are not JSON, but losing a page for one would be worse.
@@ -41,6 +43,15 @@ class Columns(NamedTuple):
     machine: str = ""
     user: str = ""
 
+    def packed(self) -> str:
+        """As one text: while an event lives, a tuple would be one thing more for the garbage collector to look at."""
+        text = _UNIT.join(self)
+        return text if text.count(_UNIT) == len(self) - 1 else _UNIT.join(part.replace(_UNIT, " ") for part in self)
+
+    @classmethod
+    def unpacked(cls, text: str) -> Columns:
+        return cls(*text.split(_UNIT))
+
 
 class Event(NamedTuple):
     """One alert or incident. `version`: its update time, Microsoft's own text; `ticks`: the same as a number."""
@@ -49,7 +60,8 @@ class Event(NamedTuple):
     id: str
     version: str
     raw: bytes
-    columns: Columns = Columns()
+    # What a report shows: see Columns.packed.
+    columns: str = Columns().packed()
 
 
 class Page(NamedTuple):

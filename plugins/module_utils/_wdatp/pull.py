@@ -175,6 +175,8 @@ class _Run:
         self.holdings = Holdings(store, outbox, _oldest(options), self.is_reconciling, context.warn)
         self.manifest = Manifest(store)
         self.journal = Journal(store)
+        # Since 1970, by Microsoft's clock; 0 until it has told.
+        self.today = 0
         self._checkers: dict[str, Checker] = {}
         self._said: set[str] = set()
         self.health = Health(store, job, context.insists) if options.job else None
@@ -204,6 +206,8 @@ class _Run:
             self.holdings.read_all(self._feed)
         report.streams = self._streams(planned)
         if not self.is_dry:
+            with self.store.transaction():
+                self.journal.prune(self.today)
             if self.options.heartbeat:
                 self._beat(report)
             self.outbox.flush()
@@ -416,7 +420,7 @@ class _Stream:
         check_here(run.store, self.number, tenant_id)
         report.number = self.number
         self._warn_of_expiry()
-        self.today = transport.server_now() // DAY
+        self.today = run.today = transport.server_now() // DAY
         self.filter_key = self.source.filter_key
         self.cursor = run.store.cursor(self.number, self.filter_key)
         self.ledger = Ledger(lambda ids: run.store.known(self.number, ids), run.options.updates, self.source.time_field)
@@ -454,7 +458,6 @@ class _Stream:
         if report.complete and not run.is_dry:
             with run.store.transaction():
                 run.store.prune(self.number, self.today)
-                run.journal.prune(self.today)
 
     def _walk(self, window: Span, avoid: Sequence[Span] = ()) -> Walk:
         size, _warning = page_size_of(self.options.page_size, self.source)

@@ -22,6 +22,7 @@ from .files import mode_of, put_in_place
 from .jobs import Job
 from .journal import KEPT_DAYS, Journal, Shown
 from .options import SEVERITIES
+from .page import Columns
 from .pull import Context
 from .recent import check_limit, events_of, window_of
 from .reporthtml import html_page
@@ -206,16 +207,14 @@ def _asked(options: Mapping[str, Any], context: Context) -> Iterator[Shown]:
         for credential in options.get("credentials") or [options.get("credential")]
         for organization in options.get("organization") or [None]
     ]
+    seen: set[int] = set()
     for connection, event in events_of(queries, context):
-        yield Shown(
-            -event.ticks,
-            connection.identity.tenant_id,
-            connection.target.api,
-            event.id,
-            None,
-            connection.organization,
-            event.columns,
-        )
+        whose = (connection.identity.tenant_id.lower(), connection.target.api, event.id, event.version)
+        # Two credentials may be of the same tenant.
+        if hash(whose) not in seen:
+            seen.add(hash(whose))
+            columns = Columns.unpacked(event.columns)
+            yield Shown(-event.ticks, *whose[:3], None, connection.organization, columns)
 
 
 # --- the result -------------------------------------------------------------------------------------------------------

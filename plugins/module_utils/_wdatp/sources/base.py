@@ -174,7 +174,7 @@ class Source(ABC):
             ticks = parse_time(version)
         except ValueError:
             ticks, version = -1, content_name(raw)
-        return Event(ticks, event_id or content_name(raw), version, raw, self.columns(fields))
+        return Event(ticks, event_id or content_name(raw), version, raw, self.columns(fields).packed())
 
     @abstractmethod
     def columns(self, fields: Fields) -> Columns:

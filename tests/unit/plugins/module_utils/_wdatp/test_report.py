@@ -158,7 +158,7 @@ def test_a_pull_without_a_job_is_reported_too(collector: Collector, tenant: Mock
 
 
 def event(number: int, ticks: int) -> Event:
-    return Event(ticks, f"id{number}", "v", b"{}", Columns("high", f"title {number}"))
+    return Event(ticks, f"id{number}", "v", b"{}", Columns("high", f"title {number}").packed())
 
 
 def test_what_is_kept_is_bounded_by_age(tmp_path: Path) -> None:
@@ -173,6 +173,17 @@ def test_what_is_kept_is_bounded_by_age(tmp_path: Path) -> None:
         with store.transaction():
             journal.prune(today + KEPT_DAYS - 1)
         assert [item.id for item in journal.events(0, None)] == ["id0", "id1"]
+
+
+def test_a_job_that_never_gets_to_its_end_forgets_too(collector: Collector) -> None:
+    collector.define(max_events=1)
+    collector.pull()
+    place = collector.job().state_dir(collector.state_dir)
+    with Store(place) as store, store.transaction():
+        store.change("UPDATE shown SET last=?", [(1,)])
+    assert not collector.pull().to_dict()["complete"]
+    with Store(place, read_only=True) as store:
+        assert store.rows("SELECT count(*) FROM shown WHERE last=1") == [(0,)]
 
 
 @given(batches=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=8), max_size=120), low=st.integers(0, 40))
