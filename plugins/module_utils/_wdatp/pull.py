@@ -625,12 +625,15 @@ class _Stream:
     def _commit(self, verdicts: list[Verdict], targets: list[Targets], cursor: Cursor | None, lateness: int) -> None:
         store = self.run.store
         entries = [verdict.entry for verdict in verdicts if verdict.kind != DUPLICATES]
+        chosen = [verdict.event for verdict, where in zip(verdicts, targets) if where != NOWHERE]
+        if not entries and not chosen and not lateness and cursor == self.cursor:
+            # As with most tenants in most runs; each commit has to wait for the disk.
+            return
         with store.transaction():
             store.remember(self.number, entries, self.today)
             batches = [
                 self._put(events, destination) for destination, events in self._shipments(verdicts, targets) if events
             ]
-            chosen = [verdict.event for verdict, where in zip(verdicts, targets) if where != NOWHERE]
             self.run.journal.add(self.number, self.origin["organization"], chosen, self.today)
             if cursor is not None:
                 store.set_cursor(self.number, self.filter_key, cursor)
@@ -638,7 +641,7 @@ class _Stream:
                 store.set_lateness(self.number, lateness, self.today)
                 self.lateness = lateness
         self.run.holdings.shipped(self.source.name, verdicts, targets)
-        self._deliver(batches, sum(where != NOWHERE for where in targets))
+        self._deliver(batches, len(chosen))
 
     def _shipments(self, verdicts: list[Verdict], targets: list[Targets]) -> list[tuple[int | None, list[Event]]]:
         """(destination, events): one for all destinations (None), or one for each where they lack different events."""
