@@ -312,6 +312,62 @@ BUGS = (
         "del texts",
         "../../modules/test_leaks_results.py::test_masking_changes_no_alert_and_no_figure",
     ),
+    Bug(
+        "a tenant that is held back counts as one that failed once more",
+        "pull.py",
+        " and not self.is_dry and not report.is_held:",
+        " and not self.is_dry:",
+        "test_jobs.py::test_a_tenant_that_fails_backs_off_alone",
+    ),
+    Bug(
+        "whoever takes long is in the way of the others",
+        "crew.py",
+        "slow = sum(age >= _SLOW_SECONDS for age in self._ages())",
+        "slow = 0",
+        "test_jobs.py::test_who_takes_long_makes_room",
+    ),
+    Bug(
+        "a tenant that was given to another collector is pulled here, too",
+        "moving.py",
+        "    if rows and rows[0][0] is not None:\n",
+        "    if not rows:\n",
+        "test_jobs.py::test_a_tenant_moves_without_loss_and_without_doubles",
+    ),
+    Bug(
+        "a tenant under two names is pulled twice",
+        "pull.py",
+        "is_taken = number >= 0 and number in self._claimed",
+        "is_taken = False",
+        "test_jobs.py::test_a_tenant_under_two_names_is_pulled_once",
+    ),
+    Bug(
+        "an export leaves behind what waits in the outbox",
+        "moving.py",
+        "        _check_delivered(store, streams, who)\n",
+        "",
+        "test_jobs.py::test_what_waits_in_the_outbox_is_not_left_behind",
+    ),
+    Bug(
+        "a job that has stopped is fine",
+        "verdict.py",
+        "    if age > late:\n",
+        "    if False:\n",
+        "test_status.py::test_verdict",
+    ),
+    Bug(
+        "the program lacks what a command imports late",
+        "program.py",
+        "ast.walk(ast.parse(text))",
+        "ast.parse(text).body",
+        "test_cli.py::test_the_program_holds_the_whole_engine",
+    ),
+    Bug(
+        "an alert's title is HTML",
+        "reporthtml.py",
+        "return escape(harmless(str(value)))",
+        "return harmless(str(value))",
+        "test_report.py::test_no_alert_breaks_the_page",
+    ),
 )
 
 
