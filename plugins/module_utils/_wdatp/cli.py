@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .commandline import parser
+from .commandline import COMMANDS, parser
 from .console import Console
 from .errors import OptionError, WdatpError
 from .options import CONNECTION
@@ -49,7 +49,8 @@ def _flushed(code: int) -> int:
 
 
 def _run(arguments: Sequence[str], console: Console) -> int:
-    is_status = "status" in arguments
+    names = {command.name for command in COMMANDS}
+    is_status = next((word for word in arguments if word in names), "") == "status"
     try:
         options = vars(parser().parse_args(arguments))
         console.quiet = bool(options.get("quiet"))

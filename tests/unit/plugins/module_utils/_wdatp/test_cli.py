@@ -141,6 +141,8 @@ def test_status_is_a_monitoring_plugin(wdatp: Typed, collector: Collector) -> No
     # What was typed wrongly is no critical state.
     assert wdatp("status", "--wrong").code == 3
     assert wdatp("status", "--job", "nope").code == 3
+    assert wdatp("pull", "--job", "status").code == 1
+    assert wdatp("report", "--status", "status").code == 2
 
 
 def test_status_writes_metrics(wdatp: Typed, tmp_path: Path) -> None:
