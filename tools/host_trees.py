@@ -78,6 +78,8 @@ def ensure_wheels(release: str, venv: Path) -> Path:
             wanted = ["--only-binary=:all:", f"--python-version={_PYTHONS[release]}", f"--dest={wheels}"]
             wanted += [f"--platform=manylinux_2_{minor}_{platform.machine()}" for minor in (17, 28)]
             wanted += [f"--platform=manylinux2014_{platform.machine()}", "pip", "requests", "msal"]
+            # pip asks its own Python whether that is needed, and not the host's.
+            wanted.append("typing_extensions")
             must([venv / "bin" / "python", "-m", "pip", "download", "--quiet", *wanted], private_env(venv))
             stamp.touch()
     return wheels

@@ -48,7 +48,6 @@ def test_an_upgrade_keeps_cursor_and_ledger(collector: Collector) -> None:
     assert "Write the program" in changed(result)
     assert OLDER not in collector.wdatp("--version")
     assert collector.info()["streams"][0]["cursor"] > before
-    assert "5 new, 0 updated, 5 written" in result.output
     collector.wait_for_all()
 
 

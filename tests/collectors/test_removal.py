@@ -25,7 +25,8 @@ _OTHERS = (
 def collector(boot: Callable[..., Collector]) -> Collector:
     """One with two jobs; what was there before is noted."""
     collector = boot("gone")
-    collector.host.run("apt-get install --yes --quiet --no-install-recommends python3-msal python3-requests")
+    packages = "python3-apt python3-msal python3-requests python3-venv"
+    collector.host.run(f"apt-get install --yes --quiet --no-install-recommends {packages}")
     collector.before = _files(collector)
     collector.converge().ok()
     collector.converge({**SECOND, "pull_job_definition": {"credentials": ["contoso"], "initial_lookback": "2d"}}).ok()

@@ -21,8 +21,11 @@ def offline(boot: Callable[..., Collector], release: tuple[str, Path, Path]) -> 
     collector.connect_as("root")
     collector.definition["interval"] = "1m"
     assert "pypi.org" not in collector.host.run("getent hosts pypi.org", check=False)
-    # Without a pip, too.
-    assert collector.host.run("python3 -c 'import ensurepip'", check=False) != ""
+    # Without a pip, too, save where Python needs more than Debian gives it to run one.
+    if release[0] == "bullseye":
+        collector.host.run("apt-get install --yes --quiet --no-install-recommends --no-download python3-venv")
+    else:
+        assert collector.host.run("python3 -c 'import ensurepip'", check=False) != ""
     variables = {"pull_job_scheduler": "cron", "pull_job_wheelhouse": str(release[2])}
     collector.converge(variables, check=True).ok()
     collector.converge(variables).ok()

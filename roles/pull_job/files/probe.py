@@ -22,6 +22,8 @@ def main(questions):
         "python": list(sys.version_info[:2]),
         "libraries": {name: version_of(name) for name in ("requests", "msal")},
         "has_pip": has_module("ensurepip"),
+        # Without it, no pip runs on Python 3.9: Debian has it in packages of their own.
+        "runs_pip": sys.version_info >= (3, 10) or has_module("distutils.cmd"),
         # What Ansible needs to look up packages, where that is apt.
         "knows_packages": has_module("apt") or not os.path.exists("/usr/bin/apt-get"),
         "systemd": systemd_version(),
