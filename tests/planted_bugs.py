@@ -259,8 +259,8 @@ BUGS = (
     Bug(
         "leak: the definition's file has the secret",
         "credentials.py",
-        "_format(credential), 0o640)",
-        "_format(replace(credential, description=text)), 0o640)",
+        "schema, _format(credential))",
+        "schema, {**_format(credential), **secrets})",
         "test_leaks_engine.py::test_nothing_leaks_where_all_is_well",
     ),
     Bug(

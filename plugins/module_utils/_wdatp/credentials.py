@@ -20,8 +20,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .cyberark import Account, CcpSecret, account_of
 from .errors import CredentialError, OptionError
 from .files import make_directory, mode_of, put_in_place, remove_file
+from .namedfiles import NAME_RULE, Errors, NamedFiles, is_name
 from .sealing import seal, unseal
 from .secrets import EnvironmentSecret, FileSecret, SecretSource
 
@@ -40,12 +40,6 @@ CLIENT_SECRET, CERTIFICATE_PASSWORD, PROXY_PASSWORD = "client_secret", "client_c
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
-
-
-def is_name(text: str) -> bool:
-    """Whether a credential or a job can be called that."""
-    return _NAME.fullmatch(text) is not None
 
 
 def check_name(text: str, option: str = "name") -> str:
@@ -53,7 +47,7 @@ def check_name(text: str, option: str = "name") -> str:
     if not is_name(text):
         raise OptionError(
             f"{option}: {text!r} can't be a credential's name.",
-            "Use letters, digits, dots, hyphens and underscores, at most 64; begin and end with a letter or digit.",
+            NAME_RULE,
         )
     return text
 
@@ -340,12 +334,12 @@ class CredentialStore:
     """The credentials under one `config_dir`. Nothing is made there before the first save."""
 
     def __init__(self, config_dir: str) -> None:
-        self.config_dir = os.path.abspath(config_dir)
-        self._definitions = os.path.join(self.config_dir, "credentials")
+        self._definitions = NamedFiles(config_dir, "credentials", SCHEMA, _ERRORS)
+        self.config_dir = self._definitions.config_dir
         self._secrets = os.path.join(self.config_dir, "secrets")
 
     def definition_path(self, name: str) -> str:
-        return os.path.join(self._definitions, f"{name}.json")
+        return self._definitions.path(name)
 
     def secrets_path(self, name: str) -> str:
         return os.path.join(self._secrets, f"{name}.secret")
@@ -367,27 +361,13 @@ class CredentialStore:
         )
 
     def get(self, name: str) -> Credential | None:
-        path = self.definition_path(name)
-        try:
-            with open(path, encoding="utf-8") as stream:
-                text = stream.read()
-        except FileNotFoundError:
+        values = self._definitions.read(name)
+        if values is None:
             return None
-        except UnicodeDecodeError:
-            raise _broken(path, "it is not UTF-8 text") from None
-        except OSError as error:
-            raise _denied(path, error, "read") from error
-        return replace(_parse(name, text, path), secrets_path=self.secrets_path(name))
+        return replace(_parse(name, values, self.definition_path(name)), secrets_path=self.secrets_path(name))
 
     def names(self) -> list[str]:
-        try:
-            entries = os.listdir(self._definitions)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _denied(self._definitions, error, "read") from error
-        stems = (entry[: -len(".json")] for entry in entries if entry.endswith(".json"))
-        return sorted(stem for stem in stems if is_name(stem))
+        return self._definitions.names()
 
     def all(self) -> list[Credential]:
         loaded = (self.get(name) for name in self.names())
@@ -420,14 +400,14 @@ class CredentialStore:
         text = json.dumps(dict(secrets))
         # Before anything is touched: this host may not be able to.
         sealed = seal(os.path.basename(path), text) if secrets and storage == SYSTEMD_CREDS else None
-        with _writing(self.config_dir):
-            make_directory(self.config_dir, 0o750)
-            make_directory(self._definitions, 0o750)
+        with self._definitions.writing():
+            self._definitions.make()
             # A definition never speaks of secrets that are not there yet.
             if secrets:
                 make_directory(self._secrets, 0o700, enforce=True)
                 put_in_place(*((path, text) if sealed is None else (_sealed(path), sealed)), 0o600)
-            put_in_place(self.definition_path(credential.name), _format(credential), 0o640)
+            schema = SCHEMA if credential.cyberark else _BEFORE_CYBERARK
+            self._definitions.write(credential.name, schema, _format(credential))
             # The sealed one is read first: it goes last where the plain one is new.
             if not secrets or sealed is not None:
                 remove_file(path)
@@ -443,7 +423,7 @@ class CredentialStore:
 
     def check_writable(self) -> None:
         """CredentialError where a save could only fail, without trying it."""
-        for place in (self._definitions, self._secrets):
+        for place in (self._definitions.directory, self._secrets):
             while not os.path.lexists(place):
                 place = os.path.dirname(place)
             code = errno.EACCES if os.path.isdir(place) else errno.ENOTDIR
@@ -452,22 +432,21 @@ class CredentialStore:
 
     def remove(self, name: str) -> None:
         """Remove all that is stored under this name."""
-        with _writing(self.config_dir):
-            remove_file(self.definition_path(name))
+        with self._definitions.writing():
+            self._definitions.remove(name)
             remove_file(self.secrets_path(name))
             remove_file(_sealed(self.secrets_path(name)))
 
     def has_traces(self, name: str) -> bool:
         """Whether anything, also something broken, is stored under this name."""
-        return os.path.lexists(self.definition_path(name)) or storage_of(self.secrets_path(name)) != "none"
+        return self._definitions.has(name) or storage_of(self.secrets_path(name)) != "none"
 
 
 # --- the definition's form ----------------------------------------------------------------------------------------
 
 
-def _format(credential: Credential) -> str:
-    values: dict[str, Any] = {"schema": SCHEMA if credential.cyberark else _BEFORE_CYBERARK}
-    values.update({name: getattr(credential, name) for name in (*_TEXTS, "validate_certs")})
+def _format(credential: Credential) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(credential, name) for name in (*_TEXTS, "validate_certs")}
     values["tenants"] = [
         {"tenant_id": item.tenant_id, "organization": item.organization} for item in credential.tenants
     ]
@@ -476,24 +455,10 @@ def _format(credential: Credential) -> str:
         values["cyberark"] = {name: value for name, value in given.items() if value is not None}
     values["hosts"] = list(credential.hosts)
     values["secrets"] = list(credential.secrets)
-    kept = {name: value for name, value in values.items() if value is not None and value != []}
-    return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+    return {name: value for name, value in values.items() if value is not None and value != []}
 
 
-def _parse(name: str, text: str, path: str) -> Credential:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise _broken(path, str(error)) from None
-    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
-        raise _broken(path, "it is not the definition of a credential")
-    if values["schema"] > SCHEMA:
-        raise CredentialError(
-            f"The credential {path} was written by a newer version of this collection (form {values['schema']},"
-            f" here {SCHEMA}).",
-            "Use that version on this host too, or remove the credential and define it again.",
-            code="credential.newer",
-        )
+def _parse(name: str, values: Mapping[str, Any], path: str) -> Credential:
     try:
         if values.get("tenant_id") is not None:
             check_tenant_id(str(values["tenant_id"]))
@@ -538,9 +503,6 @@ def _broken(path: str, why: str) -> CredentialError:
     )
 
 
-# --- files --------------------------------------------------------------------------------------------------------
-
-
 def _denied(path: str, error: OSError, doing: str) -> CredentialError:
     return CredentialError(
         f"The credential store {path} can't be {doing}: {error.strerror}.",
@@ -549,9 +511,12 @@ def _denied(path: str, error: OSError, doing: str) -> CredentialError:
     )
 
 
-@contextmanager
-def _writing(directory: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _denied(str(error.filename or directory), error, "written") from error
+def _newer(path: str, form: int, known: int) -> CredentialError:
+    return CredentialError(
+        f"The credential {path} was written by a newer version of this collection (form {form}, here {known}).",
+        "Use that version on this host too, or remove the credential and define it again.",
+        code="credential.newer",
+    )
+
+
+_ERRORS = Errors(_denied, _broken, _newer)

@@ -9,16 +9,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .credentials import is_name
 from .errors import JobError, OptionError
-from .files import make_directory, put_in_place, remove_file
+from .namedfiles import NAME_RULE, Errors, NamedFiles, is_name
 from .options import CONFIG_DIR, JOB, STATE_DIR, WINDOW, Option
 
 # The version of the definition's form; a definition with a higher one is from a newer collection.
@@ -76,7 +73,7 @@ def check_job_name(text: str) -> str:
     if not is_name(text):
         raise OptionError(
             f"job: {text!r} can't be a job's name.",
-            "Use letters, digits, dots, hyphens and underscores, at most 64; begin and end with a letter or digit.",
+            NAME_RULE,
         )
     return text
 
@@ -85,11 +82,11 @@ class JobStore:
     """The jobs under one `config_dir`. Nothing is made there before the first save."""
 
     def __init__(self, config_dir: str) -> None:
-        self.config_dir = os.path.abspath(config_dir)
-        self._directory = os.path.join(self.config_dir, "jobs")
+        self._files = NamedFiles(config_dir, "jobs", SCHEMA, _ERRORS)
+        self.config_dir = self._files.config_dir
 
     def path(self, name: str) -> str:
-        return os.path.join(self._directory, f"{name}.json")
+        return self._files.path(name)
 
     def load(self, name: str) -> Job:
         """JobError where there is none of this name; it lists those that are there."""
@@ -106,45 +103,28 @@ class JobStore:
         )
 
     def get(self, name: str) -> Job | None:
-        path = self.path(name)
-        try:
-            with open(path, encoding="utf-8") as stream:
-                text = stream.read()
-        except FileNotFoundError:
-            return None
-        except UnicodeDecodeError:
-            raise _broken(path, "it is not UTF-8 text") from None
-        except OSError as error:
-            raise _denied(path, error, "read") from error
-        return _parse(name, text, path)
+        values = self._files.read(name)
+        return None if values is None else _parse(name, values, self.path(name))
 
     def names(self) -> list[str]:
-        try:
-            entries = os.listdir(self._directory)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _denied(self._directory, error, "read") from error
-        stems = (entry[: -len(".json")] for entry in entries if entry.endswith(".json"))
-        return sorted(stem for stem in stems if is_name(stem))
+        return self._files.names()
 
     def all(self) -> list[Job]:
         loaded = (self.get(name) for name in self.names())
         return [job for job in loaded if job is not None]
 
     def save(self, job: Job) -> None:
-        with _writing(self.config_dir):
-            make_directory(self.config_dir, 0o750)
-            make_directory(self._directory, 0o750)
-            put_in_place(self.path(job.name), _format(job), 0o640)
+        with self._files.writing():
+            self._files.make()
+            self._files.write(job.name, SCHEMA, job.settings)
 
     def remove(self, name: str) -> None:
-        with _writing(self.config_dir):
-            remove_file(self.path(name))
+        with self._files.writing():
+            self._files.remove(name)
 
     def has_traces(self, name: str) -> bool:
         """Whether anything, also something broken, is stored under this name."""
-        return os.path.lexists(self.path(name))
+        return self._files.has(name)
 
 
 def jobs_naming(credential: str, config_dir: str) -> list[str]:
@@ -175,23 +155,7 @@ def options_of_run(options: Mapping[str, Any]) -> dict[str, Any]:
 # --- the definition's form ------------------------------------------------------------------------------------------
 
 
-def _format(job: Job) -> str:
-    return json.dumps({"schema": SCHEMA, **job.settings}, indent=2, ensure_ascii=False) + "\n"
-
-
-def _parse(name: str, text: str, path: str) -> Job:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise _broken(path, str(error)) from None
-    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
-        raise _broken(path, "it is not the definition of a job")
-    if values.pop("schema") > SCHEMA:
-        raise JobError(
-            f"The job {path} was written by a newer version of this collection.",
-            "Use that version on this host too, or define the job again.",
-            code="job.newer",
-        )
+def _parse(name: str, values: Mapping[str, Any], path: str) -> Job:
     known = {option.name: option for option in SETTINGS}
     for key, value in values.items():
         if key not in known:
@@ -231,9 +195,12 @@ def _denied(path: str, error: OSError, doing: str) -> JobError:
     )
 
 
-@contextmanager
-def _writing(directory: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _denied(str(error.filename or directory), error, "written") from error
+def _newer(path: str, form: int, known: int) -> JobError:
+    return JobError(
+        f"The job {path} was written by a newer version of this collection (form {form}, here {known}).",
+        "Use that version on this host too, or define the job again.",
+        code="job.newer",
+    )
+
+
+_ERRORS = Errors(_denied, _broken, _newer)
