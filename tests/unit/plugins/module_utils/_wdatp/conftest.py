@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import pull
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.config import Connection, resolve_one
+from collecting import Collector
 from fault_job import DATA, Job, reset
 from mock_api import MockTenant, TenantConfig
 
@@ -35,8 +36,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def running_tenant() -> Iterator[MockTenant]:
-    with MockTenant(TenantConfig(alerts=40)) as tenant:
+def running_tenant(request: pytest.FixtureRequest) -> Iterator[MockTenant]:
+    """What a file's TENANT says of it, if there is one."""
+    with MockTenant(TenantConfig(**getattr(request.module, "TENANT", {"alerts": 40}))) as tenant:
         yield tenant
 
 
@@ -59,6 +61,15 @@ def tenant(running_tenant: MockTenant, clean_environment: None) -> Iterator[Mock
         missing_resources=[],
         app_disabled=False,
     )
+
+
+@pytest.fixture
+def collector(tenant: MockTenant, request: pytest.FixtureRequest, tmp_path: Path) -> Collector:
+    """A host that has a credential for three customers; for files whose TENANT has them."""
+    tenant.configure(**{name: value for name, value in request.module.TENANT.items() if name != "tenants"})
+    found = Collector(tenant, tmp_path)
+    found.credential()
+    return found
 
 
 @pytest.fixture

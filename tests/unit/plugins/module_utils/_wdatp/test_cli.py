@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +25,19 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import PROGRAM
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.program import build, define_program
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.status import job_infos
-from collector import NAMES, Collector
-from mock_api import MockTenant, TenantConfig
+from collecting import CUSTOMERS, NAMES, Collector
+from mock_api import MockTenant
 
-DATA: dict[str, Any] = {"alerts": 20, "span": "20h", "recent_share": None, "layout": "compact", "big_tie": 0}
+TENANT = {**CUSTOMERS, "alerts": 20}
 ROOT = Path(__file__).resolve().parents[5]
 ENGINE = ROOT / "plugins" / "module_utils" / "_wdatp"
 
 
-@pytest.fixture(scope="module")
-def running_tenant() -> Iterator[MockTenant]:
-    with MockTenant(TenantConfig(tenants=3, **DATA)) as tenant:
-        yield tenant
-
-
 @pytest.fixture
-def collector(tenant: MockTenant, tmp_path: Path) -> Collector:
-    tenant.configure(**DATA)
-    found = Collector(tenant, tmp_path)
-    found.credential()
-    found.define()
-    return found
+def collector(collector: Collector) -> Collector:
+    """With a job."""
+    collector.define()
+    return collector
 
 
 class Typed:

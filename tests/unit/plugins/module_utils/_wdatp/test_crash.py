@@ -26,7 +26,7 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import auth, files, manifest, store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.destinations import file
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, pull
-from collector import Collector
+from collecting import Collector
 from mock_api import MockTenant, TenantConfig
 
 KILLED, SURVIVED = 9, 0

@@ -29,26 +29,12 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.moving impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import JOB
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.plan import collector_of, is_mine
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.status import job_infos
-from collector import NAMES, Collector
+from collecting import CUSTOMERS, NAMES, Collector
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_api import MockTenant, TenantConfig
+from mock_api import MockTenant
 
-DATA: dict[str, Any] = {"alerts": 30, "span": "20h", "recent_share": None, "layout": "compact", "big_tie": 0}
-
-
-@pytest.fixture(scope="module")
-def running_tenant() -> Iterator[MockTenant]:
-    with MockTenant(TenantConfig(tenants=3, **DATA)) as tenant:
-        yield tenant
-
-
-@pytest.fixture
-def collector(tenant: MockTenant, tmp_path: Path) -> Collector:
-    tenant.configure(**DATA)
-    found = Collector(tenant, tmp_path)
-    found.credential()
-    return found
+TENANT = CUSTOMERS
 
 
 def ids_of(path: Path) -> Counter[str]:

@@ -11,7 +11,6 @@ import shutil
 import sqlite3
 import subprocess
 import unicodedata
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,26 +26,12 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.report impo
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.reporttable import table, width
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import DAY, MINUTE, format_time, now_ticks
-from collector import NAMES, Collector
+from collecting import CUSTOMERS, NAMES, Collector
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_api import MockTenant, TenantConfig
+from mock_api import MockTenant
 
-DATA: dict[str, Any] = {"alerts": 30, "span": "20h", "recent_share": None, "layout": "compact", "big_tie": 0}
-
-
-@pytest.fixture(scope="module")
-def running_tenant() -> Iterator[MockTenant]:
-    with MockTenant(TenantConfig(tenants=3, **DATA)) as tenant:
-        yield tenant
-
-
-@pytest.fixture
-def collector(tenant: MockTenant, tmp_path: Path) -> Collector:
-    tenant.configure(**DATA)
-    found = Collector(tenant, tmp_path)
-    found.credential()
-    return found
+TENANT = CUSTOMERS
 
 
 def asked(collector: Collector, check: bool = False, **options: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._wdatp import crew, health, transport
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.outcome import PullReport, StreamReport
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context, pull
-from collector import Collector
+from collecting import Collector
 from mock_api import MockTenant, TenantConfig
 from mock_api.broken import TEN, broken, poisoned
 

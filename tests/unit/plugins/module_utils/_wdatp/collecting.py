@@ -17,6 +17,15 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.status impo
 from mock_api import MockTenant
 
 NAMES = ("Alpha", "Beta", "Gamma")
+# Of a mock tenant with these customers: alerts that are younger than the first pull's day.
+CUSTOMERS: dict[str, Any] = {
+    "tenants": len(NAMES),
+    "alerts": 30,
+    "span": "20h",
+    "recent_share": None,
+    "layout": "compact",
+    "big_tie": 0,
+}
 
 
 class Collector:
