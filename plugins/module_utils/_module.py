@@ -64,6 +64,11 @@ class Context:
         self._module.warn(self.redactor.text(text))
 
 
+def difference(path: str, before: t.Any, after: t.Any) -> dict[str, t.Any]:
+    """What a module returns as `diff`: a file before and after, as a dict or a text."""
+    return {"before": before, "after": after, "before_header": path, "after_header": path}
+
+
 Work = t.Callable[[dict[str, t.Any], Context], dict[str, t.Any]]
 
 

@@ -467,7 +467,7 @@ error:
     remedy: Give one of them.
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run
+from ansible_collections.secops.defender.plugins.module_utils._module import difference, run
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.definitions import define
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import CREDENTIAL
 
@@ -478,8 +478,7 @@ def work(params, context):
     if params["state"] == "present":
         result["credential"] = outcome.credential
     if context.diff:
-        header = {"before_header": outcome.path, "after_header": outcome.path}
-        result["diff"] = {"before": outcome.before, "after": outcome.after, **header}
+        result["diff"] = difference(outcome.path, outcome.before, outcome.after)
     return result
 
 

@@ -114,7 +114,7 @@ error:
     remedy: Use a collection that is as new.
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run
+from ansible_collections.secops.defender.plugins.module_utils._module import difference, run
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import PROGRAM
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.program import define_program
 
@@ -125,8 +125,7 @@ def work(params, context):
     if outcome.after is not None:
         result.update(outcome.after.describe())
     if context.diff:
-        header = {"before_header": outcome.path, "after_header": outcome.path}
-        result["diff"] = {"before": _shown(outcome.before), "after": _shown(outcome.after), **header}
+        result["diff"] = difference(outcome.path, _shown(outcome.before), _shown(outcome.after))
     return result
 
 

@@ -190,7 +190,7 @@ error:
     remedy: Name one of them, or define it with the module secops.defender.wdatp_credential.
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run
+from ansible_collections.secops.defender.plugins.module_utils._module import difference, run
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.jobdefinitions import define_job
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.options import JOB
 
@@ -199,8 +199,7 @@ def work(params, context):
     outcome = define_job(params, check=context.check_mode)
     result = {"changed": outcome.changed, "job": outcome.job, "path": outcome.path}
     if context.diff:
-        header = {"before_header": outcome.path, "after_header": outcome.path}
-        result["diff"] = {"before": outcome.before, "after": outcome.after, **header}
+        result["diff"] = difference(outcome.path, outcome.before, outcome.after)
     return result
 
 

@@ -205,3 +205,19 @@ def test_shared_options_are_the_same_everywhere() -> None:
             if option.env:
                 known = seen.setdefault(option.name, option)
                 assert known == option, f"{option.name} of {name}"
+
+
+# --- libraries --------------------------------------------------------------------------------------------------------
+
+
+def test_every_place_asks_for_the_same_libraries() -> None:
+    """The engine's table, the documentation, the execution environment, and the role: what it accepts and installs."""
+    wanted = importlib.import_module(f"{NAME}.plugins.module_utils._wdatp.version").LIBRARIES
+    told = _fragment("secops.defender._connection.patience")["requirements"]
+    environment = (ROOT / "meta" / "ee-requirements.txt").read_text("utf-8").splitlines()
+    role = ROOT / "roles" / "pull_job"
+    floors = yaml.safe_load((role / "vars" / "main.yml").read_text("utf-8"))["__pull_job_floors"]
+    installed = yaml.safe_load((role / "defaults" / "main.yml").read_text("utf-8"))["pull_job_requirements"]
+    assert floors == wanted
+    for lines in (told, environment, installed):
+        assert {line.replace(" ", "") for line in lines} == {f"{name}>={least}" for name, least in wanted.items()}

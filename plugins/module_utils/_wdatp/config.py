@@ -18,7 +18,16 @@ from urllib.parse import urlsplit
 from .clouds import CLOUDS, DEFAULT_API, DEFAULT_CLOUD, check_cloud, known_host, refuse_china, serves
 from .credentials import Credential, CredentialStore, check_client_id, check_tenant_id, listing, same_text
 from .errors import CredentialError, OptionError
-from .options import CONFIG_DIR, IDENTITY, PATIENCE, REQUESTS_PER_MINUTE, SELECTION, TARGET, Option
+from .options import (
+    CONFIG_DIR,
+    FEDERATED_TOKEN_FILE,
+    IDENTITY,
+    PATIENCE,
+    REQUESTS_PER_MINUTE,
+    SELECTION,
+    TARGET,
+    Option,
+)
 from .redact import without_login
 from .secrets import GivenSecret, SecretSource
 
@@ -232,7 +241,7 @@ def _stored_identities(
         secret=stored.secret_source() if method == "client_secret" else None,
         certificate_path=stored.client_certificate_path,
         certificate_password=stored.certificate_password_source(),
-        federated_token_file=stored.federated_token_file or env.get("AZURE_FEDERATED_TOKEN_FILE") or None,
+        federated_token_file=stored.federated_token_file or env.get(FEDERATED_TOKEN_FILE.env) or None,
     )
     tenants = stored.tenants_for(organization)
     return [(replace(identity, tenant_id=tenant_id), name) for tenant_id, name in tenants]

@@ -106,11 +106,11 @@ def _check_spread(collectors: Sequence[str], collector: str | None) -> None:
 
 
 def _check_paths(job: Job, config_dir: str, state_dir: str) -> None:
-    for item in job["destinations"] or []:
-        if item.get("path") and not os.path.isabs(item["path"]):
+    named = [("destinations", item.get("path")) for item in job["destinations"] or []]
+    for option, path in [*named, ("metrics_path", job["metrics_path"])]:
+        if path and not os.path.isabs(path):
             raise OptionError(
-                f"destinations: {item['path']} is a relative path.",
-                "Write the whole path: a job runs in no particular directory.",
+                f"{option}: {path} is a relative path.", "Write the whole path: a job runs in no particular directory."
             )
     own = {item.target for item in destinations_of(job["destinations"], state_dir)}
     for name in JobStore(config_dir).names():

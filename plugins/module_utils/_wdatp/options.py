@@ -35,6 +35,9 @@ class Option:
 AUTH_METHODS = ("auto", "client_secret", "certificate", "managed_identity", "workload_identity")
 SEVERITIES = ("unknown", "informational", "low", "medium", "high")
 
+# Where Kubernetes says that the token of a workload is.
+FEDERATED_TOKEN_FILE = Option("federated_token_file", type="path", env="AZURE_FEDERATED_TOKEN_FILE")
+
 # Who asks. Not together with `credential`.
 IDENTITY = (
     Option("tenant_id", env="WDATP_TENANT_ID"),
@@ -43,7 +46,7 @@ IDENTITY = (
     Option("auth_method", env="WDATP_AUTH_METHOD", choices=AUTH_METHODS),
     Option("client_certificate_path", type="path", env="WDATP_CLIENT_CERTIFICATE_PATH"),
     Option("client_certificate_password", env="WDATP_CLIENT_CERTIFICATE_PASSWORD", secret=True),
-    Option("federated_token_file", type="path", env="AZURE_FEDERATED_TOKEN_FILE"),
+    FEDERATED_TOKEN_FILE,
 )
 
 # What is asked, and where it leads; a stored credential keeps these too.

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from .config import Connection, resolve
 from .credentials import CredentialStore, same_text
 from .errors import JobError, WdatpError
-from .options import PACE, PATIENCE
+from .options import FEDERATED_TOKEN_FILE, PACE, PATIENCE
 
-# Where Kubernetes says that the token of a workload is.
-_ENVIRONMENT = ("AZURE_FEDERATED_TOKEN_FILE",)
+# All of the environment that has a say in a job.
+_ENVIRONMENT = (FEDERATED_TOKEN_FILE.env,)
 _PASSED_ON = (*(option.name for option in (*PATIENCE, *PACE)), "config_dir")
 
 

@@ -17,7 +17,7 @@ LEVELS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 # Days before a certificate ends.
 _SECRET_WARNING, _SECRET_CRITICAL = 30, 3
 # Unless told otherwise, so many intervals and at least so many seconds without success.
-_LATE, _TOO_LATE = (3, 1800), (12, 7200)
+LATE, TOO_LATE = (3, 1800), (12, 7200)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def _findings(info: Mapping[str, Any], limits: Limits) -> list[Finding]:
         return [Finding(level, f"job {name}: {info['error']['message']}", info["error"]["remedy"])]
     if not info["enabled"]:
         return [Finding(OK, f"job {name} is disabled")]
-    late = limits.warning if limits.warning is not None else _after(info, *_LATE)
-    too_late = limits.critical if limits.critical is not None else _after(info, *_TOO_LATE)
+    late = limits.warning if limits.warning is not None else _after(info, *LATE)
+    too_late = limits.critical if limits.critical is not None else _after(info, *TOO_LATE)
     own = [*_of_the_run(info, late, too_late), *_of_the_outbox(info, late, too_late)]
     streams = [finding for stream in info["streams"] for finding in _of_a_stream(name, stream, late, too_late)]
     found = [*own, *streams]

@@ -19,8 +19,7 @@ from ..errors import WdatpError
 from ..jobdefinitions import check_job
 from ..jobs import Job, JobStore
 from ..store import Store
-
-_LIBRARIES = {"requests": (2, 25), "msal": (1, 20)}
+from ..version import LIBRARIES
 
 
 class Check(NamedTuple):
@@ -48,7 +47,7 @@ def _in_words(item: Check) -> str:
 
 def _checks(options: Mapping[str, Any]) -> Iterator[Check]:
     config_dir, state_dir = options["config_dir"], options["state_dir"]
-    for library, least in _LIBRARIES.items():
+    for library, least in LIBRARIES.items():
         yield _library(library, least)
     yield from _secrets(config_dir)
     yield from _credentials(config_dir)
@@ -56,17 +55,19 @@ def _checks(options: Mapping[str, Any]) -> Iterator[Check]:
         yield from _job(name, config_dir, state_dir)
 
 
-def _library(name: str, least: tuple[int, ...]) -> Check:
-    wanted = ".".join(map(str, least))
-    remedy = f"Install {name} {wanted} or later for {sys.executable}."
+def _library(name: str, least: str) -> Check:
+    remedy = f"Install {name} {least} or later for {sys.executable}."
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Check(f"library {name}", "it is missing", remedy)
-    found = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return Check(
-        f"library {name} {version}", "" if found >= least else "it is too old", "" if found >= least else remedy
-    )
+    if _numbers(version) < _numbers(least):
+        return Check(f"library {name} {version}", "it is too old", remedy)
+    return Check(f"library {name} {version}")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")[:2] if part.isdigit()]
 
 
 def _secrets(config_dir: str) -> Iterator[Check]:

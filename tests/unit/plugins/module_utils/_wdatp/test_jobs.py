@@ -73,6 +73,7 @@ def test_a_job_is_defined_once(collector: Collector) -> None:
         ({"collectors": ["a", "b"]}, "option.conflict"),
         ({"collectors": ["a", "b"], "collector": "c"}, "option.invalid"),
         ({"destinations": [{"type": "file", "path": "events.jsonl", "format": "raw"}]}, "option.invalid"),
+        ({"metrics_path": "wdatp.prom"}, "option.invalid"),
         ({"name": "second"}, "job.destination"),
     ],
 )
