@@ -213,7 +213,7 @@ def test_shared_options_are_the_same_everywhere() -> None:
 def test_every_place_asks_for_the_same_libraries() -> None:
     """The engine's table, the documentation, the execution environment, and the role: what it accepts and installs."""
     wanted = importlib.import_module(f"{NAME}.plugins.module_utils._wdatp.version").LIBRARIES
-    told = _fragment("secops.defender._connection.patience")["requirements"]
+    told = _fragment("secops.defender._connection")["requirements"]
     environment = (ROOT / "meta" / "ee-requirements.txt").read_text("utf-8").splitlines()
     role = ROOT / "roles" / "pull_job"
     floors = yaml.safe_load((role / "vars" / "main.yml").read_text("utf-8"))["__pull_job_floors"]

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from .errors import OptionError
 from .options import CONFIG_DIR, REPORT, STATE_DIR, Option
+from .verdict import LATE, TOO_LATE
 from .version import VERSION
 
 _REPORT = {option.name: option for option in REPORT}
@@ -54,6 +55,11 @@ _JOBS = Typed(_JOB, "this job alone; default: all jobs", "NAME")
 _JSON = Typed(Option("json", type="bool"), "print one JSON document, in case of an error too")
 _QUIET = Typed(Option("quiet", type="bool"), "say nothing but warnings and errors", short="q")
 _TENANT = Typed(Option("tenant"), "the tenant's ID, or its organization's name", "WHO")
+
+
+def _limit(intervals: int, seconds: int) -> str:
+    return f"{intervals} intervals, at least {seconds // 60}m"
+
 
 COMMANDS = (
     Command(
@@ -116,13 +122,13 @@ COMMANDS = (
             _JOBS,
             Typed(
                 Option("warning"),
-                "a warning from so far behind on, such as 30m; default: three intervals, at least 30m",
+                f"a warning from so far behind on, such as 30m; default: {_limit(*LATE)}",
                 "TIME",
                 "w",
             ),
             Typed(
                 Option("critical"),
-                "critical from so far behind on; default: twelve intervals, at least 2h",
+                f"critical from so far behind on; default: {_limit(*TOO_LATE)}",
                 "TIME",
                 "c",
             ),
