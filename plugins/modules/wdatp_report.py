@@ -90,6 +90,11 @@ options:
       - At most so many events, the newest. RV(counts) and RV(total) count all.
     type: int
     default: 1000
+  columns:
+    description:
+      - How many columns of letters the table may take, at least 60.
+    type: int
+    default: 120
 seealso:
   - module: secops.defender.wdatp_pull_events
   - plugin: secops.defender.wdatp_alerts

@@ -232,6 +232,8 @@ REPORT = (
     Option("format", choices=("table", "json", "html"), default="table"),
     Option("dest", type="path"),
     Option("limit", type="int", default=1000),
+    # of letters, in the table
+    Option("columns", type="int", default=120),
 )
 
 # The program on a collector, which is made of this very package.

@@ -32,8 +32,6 @@ from .sources.registry import SOURCES
 from .store import Store
 from .times import DAY, format_time, now_ticks
 
-# How wide a table is where nobody says what fits.
-_COLUMNS = 120
 _STATUSES = {
     word.lower(): word
     for source in SOURCES.values()
@@ -55,8 +53,7 @@ _MOMENTS = {
 def report(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """What the options mean (options.REPORT): `events`, newest first, `counts` by severity, `total`, `notes`, `text`.
 
-    Besides those, `columns`: how wide the table may be; `job`: only what that job received; `credentials`: several, to
-    ask the API for.
+    Besides those, `job`: only what that job received; `credentials`: several, to ask the API for.
 
     With `dest`, writes that file, unless in check mode; `changed`: it says something else than before. OptionError,
     StoreError; with `source: api`, whatever is in the way there.
@@ -102,7 +99,9 @@ class _Wanted:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.is_store = options["source"] == "store"
         self.limit = check_limit(options["limit"])
-        self.columns = max(NARROWEST, options.get("columns") or _COLUMNS)
+        self.columns = options["columns"]
+        if self.columns < NARROWEST:
+            raise OptionError(f"columns: {self.columns} is too small.", f"Give at least {NARROWEST}.")
         self.window = window_of(options, now_ticks())
         self.severities = _words(options, "severity", _SEVERITIES)
         self.statuses = _words(options, "status", _STATUSES)

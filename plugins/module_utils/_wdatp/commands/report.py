@@ -17,6 +17,7 @@ from ..jobs import JobStore
 from ..options import REPORT
 from ..pull import Context
 from ..report import report
+from ..reporttable import NARROWEST
 from .choice import chosen_job
 
 _TYPED = ("config_dir", "state_dir", "since", "until", "source", "severity", "status", "organization", "limit")
@@ -34,7 +35,7 @@ def show_report(options: Mapping[str, Any], console: Console) -> int:
     if options["html"]:
         wanted.update(format="html", dest=os.path.abspath(options["html"]))
     if sys.stdout.isatty():
-        wanted["columns"] = shutil.get_terminal_size().columns
+        wanted["columns"] = max(NARROWEST, shutil.get_terminal_size().columns)
     result = report(wanted, Context(console.redactor, console.warn))
     if options["html"]:
         console.say(INFO, f"{result['total']} events are in {result['dest']}.")

@@ -23,7 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._wdatp.options imp
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.page import Columns, Event
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.pull import Context
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.report import render, report
-from ansible_collections.secops.defender.plugins.module_utils._wdatp.reporttable import table, width
+from ansible_collections.secops.defender.plugins.module_utils._wdatp.reporttable import harmless, table, width
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.store import Store
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.times import DAY, MINUTE, format_time, now_ticks
 from collecting import CUSTOMERS, NAMES, Collector
@@ -217,6 +217,21 @@ def result_of(*texts: str) -> dict[str, Any]:
     }
     times = {"since": format_time(0), "until": format_time(now_ticks())}
     return {"source": "store", **times, "total": 1, "counts": {severity: 1}, "notes": [], "events": [found]}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("after delivery\u200b", "after delivery?"),
+        ("a\u202egpj.exe", "a?gpj.exe"),
+        ("\x1b[2Jx\x07", "?[2Jx?"),
+        ("one\r\ntwo", "one??two"),
+        ("jmüller 山田太郎 🐛", "jmüller 山田太郎 🐛"),
+        ("e\u0301\u0302\u0303\u0304", "é\u0302\u0303"),
+    ],
+)
+def test_what_is_no_visible_letter_is_a_question_mark(text: str, shown: str) -> None:
+    assert harmless(text) == shown
 
 
 @given(st.tuples(*[HOSTILE] * 6), st.integers(60, 200))
