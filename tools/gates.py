@@ -91,16 +91,25 @@ def _on_core(name: str, venv: Path, options: Options) -> Report:
 
 def _collectors(options: Options) -> Report:
     """The role on booted hosts of one release, or of those that WDATP_TEST_RELEASES names ("all", or with commas)."""
-    if lack := why_not():
-        raise Skipped(lack)
     wanted = os.environ.get("WDATP_TEST_RELEASES", RELEASES[0])
     releases = RELEASES if wanted == "all" else tuple(wanted.split(","))
-    venv = _newest_venv()
+    return _on_hosts("collectors", _newest_venv, "tests/collectors", releases, options)
+
+
+def _collectors_2_16(options: Options) -> Report:
+    """Whether the oldest ansible-core can play the role: what comes after that is the host's business."""
+    return _on_hosts("collectors-2.16", _2_16_venv, "tests/collectors/test_deployment.py", RELEASES[:1], options)
+
+
+def _on_hosts(name: str, core: Callable[[], Path], tests: str, releases: Sequence[str], options: Options) -> Report:
+    if lack := why_not():
+        raise Skipped(lack)
+    venv = core()
     collections = LOCAL / "collections" / venv.name
     build_and_install_collection(venv, collections)
-    hosts = ":".join(f"{name}={ensure_tree(name)}={ensure_wheels(name, venv)}" for name in releases)
+    hosts = ":".join(f"{each}={ensure_tree(each)}={ensure_wheels(each, venv)}" for each in releases)
     more = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "WDATP_TEST_HOSTS": hosts}
-    return _pytest("collectors", venv, "tests/collectors", options, *_spread(options, "--dist=loadscope"), **more)
+    return _pytest(name, venv, tests, options, *_spread(options, "--dist=loadscope"), **more)
 
 
 def _spread(options: Options, *more: str) -> list[str]:
@@ -253,6 +262,7 @@ GATES = [
     Gate("collectors", "the role pull_job on hosts that are really booted, against the mock tenant", _collectors),
     Gate("integration", "real ansible-playbook runs against the mock tenant, on the newest ansible-core", _integration),
     Gate("integration-2.16", "the same on the oldest supported ansible-core", _integration_2_16),
+    Gate("collectors-2.16", "its deployment by the oldest supported ansible-core", _collectors_2_16),
     Gate("sanity-2.16", "ansible-test sanity on the oldest supported ansible-core", _sanity_2_16, pure=True),
     Gate("sanity-newest", "ansible-test sanity on the newest ansible-core", _sanity_newest, pure=True),
     Gate("unit", "unit tests", _unit, fast=True),
