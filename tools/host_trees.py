@@ -60,10 +60,10 @@ def ensure_tree(release: str) -> Path:
     stamp = tree.with_suffix(".complete")
     recipe = hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()
     with locked(f"host-{release}"):
+        _install_tools()
         fresh = stamp.is_file() and time.time() - stamp.stat().st_mtime < _SECONDS
         if not fresh or stamp.read_text() != recipe:
             stamp.unlink(missing_ok=True)
-            _install_tools()
             _make(tree, release)
             stamp.write_text(recipe)
     return tree
