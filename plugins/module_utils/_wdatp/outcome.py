@@ -88,7 +88,6 @@ class StreamReport:
     skew: int | None = None
     # When what it signs in with expires (ticks); None where nobody can know, as for a secret.
     secret_ends: int | None = None
-
     # It was not asked this time: a budget was used up, or it failed before, and `error` is what it failed with.
     is_held: bool = False
 

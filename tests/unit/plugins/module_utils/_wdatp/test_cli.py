@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.secops.defender.plugins.module_utils._wdatp import program
+from ansible_collections.secops.defender.plugins.module_utils._wdatp import console, program
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.cli import main
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.commandline import COMMANDS, parser
 from ansible_collections.secops.defender.plugins.module_utils._wdatp.errors import ProgramError, WdatpError
@@ -83,6 +83,23 @@ def test_pull_names_each_tenant_that_fails_with_its_remedy(wdatp: Typed, tenant:
     assert "3 tenants, 1 failed" in wdatp.out
     found = wdatp("pull", "--json").json
     assert (wdatp.code, found["failed"], found["error"]["code"]) == (1, True, "api.forbidden")
+
+
+def test_whoever_watches_sees_how_far_it_is(wdatp: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    wdatp("pull")
+    assert "[3/3] 60 new events; last: " in wdatp.err
+    # The line is gone when the result is there, and nothing of it is in the result.
+    assert wdatp.err.endswith("\x1b[K")
+    assert wdatp.out.startswith("job default: 60 new")
+    assert wdatp("pull", "--json").err == ""
+
+
+def test_the_journal_is_told_how_bad_it_is(wdatp: Typed, tenant: MockTenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_is_journal", lambda stream: True)
+    tenant.set_faults([{"match": {"leg": "graph_alerts"}, "do": {"status": 403}}])
+    wdatp("pull")
+    assert [line[:3] for line in wdatp.err.splitlines()] == ["<3>"] * 3
 
 
 def test_a_disabled_job_is_left_alone(wdatp: Typed, collector: Collector) -> None:
