@@ -22,8 +22,10 @@ from .times import SECOND, format_time
 
 # After so many failures in a row, so many seconds pass before the next attempt; the last for all that follow.
 _WAITS = (30, 60, 120, 240, 480, 900)
-# These have a rule of their own for the next attempt (refusals.py, pace.py), or are over when the run is.
-_OWN_RULE = ("auth.", "api.throttled", "api.paced")
+# What somebody else is asked for in vain is asked for less often; what is wrong on this host costs nobody anything, and
+# is looked at in each run. Two of the first kind have a rule of their own (pace.py), and so has Entra ID (refusals.py).
+_ASKED_FOR = ("api.", "network.", "cyberark.")
+_OWN_RULE = ("api.throttled", "api.paced")
 # While a run lasts, what is known is noted so often.
 _SAVE_SECONDS = 30.0
 
@@ -177,11 +179,11 @@ def _succeeded(now: int) -> dict[str, Any]:
 def _failed(before: Condition, report: StreamReport, error: WdatpError, now: int) -> dict[str, Any]:
     # One that gets on, if only a little, is not stuck.
     failures = 1 if report.has_progressed else before.failures + 1
-    has_own_rule = error.code.startswith(_OWN_RULE)
+    is_asked_for = error.code.startswith(_ASKED_FOR) and error.code not in _OWN_RULE
     wait = _WAITS[min(failures, len(_WAITS)) - 1]
     return {
         "failures": failures,
-        "retry_at": None if has_own_rule else now + wait,
+        "retry_at": now + wait if is_asked_for else None,
         "code": error.code,
         "message": error.message,
         "remedy": error.remedy,

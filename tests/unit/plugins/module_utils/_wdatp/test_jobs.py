@@ -328,6 +328,23 @@ def test_a_tenant_that_fails_backs_off_alone(collector: Collector, tenant: MockT
     assert sum(ids_of(collector.events).values()) == 90
 
 
+def test_what_is_wrong_on_this_host_is_looked_at_in_each_run(collector: Collector, clock: list[float]) -> None:
+    """It costs nobody anything, and whoever has mended it should not have to wait."""
+    collector.credential(tenants=None, tenant_id=collector.tenant.tenant_id, names=())
+    secrets = Path(collector.config_dir, "secrets", "msp.secret")
+    text = secrets.read_text("utf-8")
+    collector.define()
+    for content in ("broken", "{}"):
+        secrets.write_text(content, "utf-8")
+        for _run in range(3):
+            (stream,) = collector.pull().streams
+            assert stream.error is not None
+            assert stream.error.code.startswith("credential.")
+            assert "the next attempt" not in stream.error.message
+    secrets.write_text(text, "utf-8")
+    assert collector.pull().to_dict()["new"] == 30
+
+
 def test_a_failing_tenant_is_asked_once_and_not_waited_for(
     collector: Collector, tenant: MockTenant, clock: list[float]
 ) -> None:
